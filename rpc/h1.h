@@ -1,0 +1,44 @@
+/* h1.h - HTTP/1.1 of one connection, over http_parser. Private to rpc/.
+ *
+ * One request at a time: what a pipelining client sends meanwhile waits in a bounded buffer. The
+ * request given to a handler is struct http_request of http.h. */
+#ifndef KVD_RPC_H1_H
+#define KVD_RPC_H1_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/slice.h"
+
+struct conn;
+struct h1;
+struct http_request;
+
+/* NULL when out of memory. */
+struct h1 *h1_new(struct conn *c);
+/* A request without an answer is told closed. */
+void h1_free(struct h1 *h);
+void h1_input(struct h1 *h, struct slice bytes);
+/* As h2_output; there is no failure. */
+size_t h1_output(struct h1 *h, uint8_t *out, size_t cap, bool *more);
+/* Before a flush: goes on with pipelined requests after an answer. */
+void h1_advance(struct h1 *h);
+/* Reading should pause: more than the pipeline bound waits. */
+bool h1_wants_pause(const struct h1 *h);
+/* Sets the connection's timer to what is waited for now; after each flush. */
+void h1_rearm(struct h1 *h);
+void h1_timer(struct h1 *h);
+/* The server stops. Returns false when no request is being received or answered. */
+bool h1_shutdown(struct h1 *h);
+/* The peer has sent its last byte: a request without an answer is told closed. */
+void h1_eof(struct h1 *h);
+
+/* ---- for http.c ---- */
+
+/* The answer: `head` is everything between the status line and the empty line that http.c wants to
+ * say. Ends the request. */
+void h1_respond(struct http_request *req, int status, struct slice head, struct slice body);
+
+#endif

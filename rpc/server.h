@@ -1,0 +1,72 @@
+/* server.h - listeners and connections of one libuv loop.
+ *
+ * First bytes decide: 0x16 = TLS (refused until TLS lands), a prefix of the HTTP/2 preface =
+ * HTTP/2, anything else = HTTP/1.1; bytes may arrive one at a time. Output of a loop turn leaves in
+ * one write per connection. All functions are called on the loop thread, and not from a callback of
+ * a call or request. */
+#ifndef KVD_RPC_SERVER_H
+#define KVD_RPC_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "rpc/call.h"
+#include "rpc/http.h"
+
+struct rpc_server;
+
+/* Zero-initialise, then set; 0 means the default in brackets. */
+struct rpc_server_options {
+    const struct rpc_method *methods; /* ends with a NULL service */
+    const struct http_route *routes;  /* ends with a NULL path */
+    void *data;                       /* rpc_call_server_data, http_server_data */
+    size_t message_bytes_max;         /* largest received message [2 MiB] (W-07) */
+    uint32_t concurrent_streams_max;  /* per connection, SETTINGS [4294967295] (W-08) */
+    uint32_t connections_max;         /* beyond: accept and close at once, logged [16384] */
+    size_t input_bytes_max;           /* all connections' partial messages together [256 MiB] */
+    size_t header_bytes_max;          /* per request, HPACK-decoded [16 KiB] */
+    uint64_t keepalive_min_ms;        /* pings closer than this are strikes [5000] (W-09) */
+    uint64_t keepalive_interval_ms;   /* idle: server ping after [7200000] */
+    uint64_t keepalive_timeout_ms;    /* unanswered ping: close after [20000] */
+    uint64_t handshake_timeout_ms;    /* no complete preface or HTTP/1 head within [10000] */
+    /* NULL-terminated lists for plain HTTP; NULL or a list with "*" allows all (the default). */
+    const char *const *cors;           /* origins that may read answers (H-10) */
+    const char *const *host_whitelist; /* values of the Host header without its port (H-09) */
+    /* Called for each finished call, for metrics: method, grpc code. May be NULL. */
+    void (*on_finished)(void *data, const struct rpc_method *method, int grpc_code);
+};
+
+/* NULL when out of memory. The loop must outlive rpc_server_close's callback. */
+struct rpc_server *rpc_server_new(uv_loop_t *loop, const struct rpc_server_options *options);
+
+/* Opens one listener: host is an IP address or "localhost" (both families' loopback as etcd does:
+ * 127.0.0.1), or "unix:PATH". Returns 0, ERR_IO or ERR_INVALID with the reason in e
+ * ("listen tcp 127.0.0.1:2379: bind: address already in use"). port 0 picks one. */
+int rpc_server_listen(struct rpc_server *s, const char *host, uint16_t port, struct errmsg *e);
+/* The port of listener number `i` in order of listening (useful with port 0). */
+uint16_t rpc_server_port(const struct rpc_server *s, size_t i);
+
+/* Facts for metrics; a snapshot. */
+struct rpc_server_stats {
+    size_t connections;      /* open */
+    size_t calls;            /* open */
+    size_t input_bytes;      /* memory of half-received messages and bodies */
+    uint64_t output_bytes;   /* memory of unsent answers */
+    uint64_t received_bytes; /* of gRPC messages, prefixes included, since the start */
+    uint64_t sent_bytes;     /* likewise */
+};
+void rpc_server_stats(const struct rpc_server *s, struct rpc_server_stats *out);
+
+/* Stops accepting, sends GOAWAY (maximum id, then after a PING the final id), lets running unary
+ * calls end, closes idle connections at once, the rest after `grace_ms`; then `cb`. */
+void rpc_server_shutdown(struct rpc_server *s, uint64_t grace_ms, void (*cb)(void *data),
+                         void *data);
+/* Frees everything; after the shutdown callback, or at once when the loop is to die. `cb` when the
+ * last handle is closed. */
+void rpc_server_close(struct rpc_server *s, void (*cb)(void *data), void *data);
+
+#endif

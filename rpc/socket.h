@@ -1,0 +1,13 @@
+/* socket.h - connections whose bytes a uv stream carries: TCP and unix sockets. Private to rpc/. */
+#ifndef KVD_RPC_SOCKET_H
+#define KVD_RPC_SOCKET_H
+
+#include <uv.h>
+
+struct rpc_server;
+
+/* Takes the next connection waiting at a listening stream (uv_tcp_t or uv_pipe_t). Connections over
+ * options.connections_max are accepted and closed at once. */
+void socket_accept(struct rpc_server *s, uv_stream_t *listening);
+
+#endif

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""The README's tour is executed as printed: each `$` line runs in a shell, its output must match."""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+from kvdtest import KVCTL, ROOT, Server, Tally, equal
+
+
+def tour():
+    """(command, expected output) of every console block, in order."""
+    with open(os.path.join(ROOT, "README.md")) as f:
+        blocks = re.findall(r"```console\n(.*?)```", f.read(), re.S)
+    steps = []
+    for block in blocks:
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                steps.append([line[2:], ""])
+            else:
+                steps[-1][1] += line + "\n"
+    return steps
+
+
+def main():
+    tally = Tally()
+    if not os.path.exists(KVCTL):
+        tally.skip("the tour", "kvctl is not built yet (docs/status.md)")
+        tally.close()
+    with Server("kvd") as server:
+        env = dict(os.environ, PATH=os.path.dirname(KVCTL) + ":" + os.environ["PATH"],
+                   KVCTL_ENDPOINTS=server.endpoint, ETCDCTL_ENDPOINTS=server.endpoint)
+        steps = tour()
+        for command, expected in steps:
+            with tally.case(command):
+                run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env,
+                                     timeout=20)
+                equal(run.returncode, 0, f"status ({run.stderr.strip()})")
+                equal(run.stdout, expected, "output")
+        with tally.case("the tour is there"):
+            assert len(steps) >= 10, steps
+    tally.close()
+
+
+main()

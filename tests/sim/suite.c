@@ -1,0 +1,21 @@
+/* suite.c - the seeds that are kept. */
+#include "tests/sim/suite.h"
+
+#include <stddef.h>
+
+#include "raft/node.h"
+
+const struct suite_seed suite_seeds[] = {
+    {1, 1, "a first run of one member"},
+    {3, 1, "a first run of three members"},
+    {0, 0, NULL},
+};
+
+const struct suite_bug suite_planted[] = {
+    {"G3: no barrier on winning", NODE_BUG_NO_BARRIER, 3, 1},
+    {"reads without the confirmation round", NODE_BUG_NO_CONFIRM, 3, 11},
+    {"reads before the own term's barrier", NODE_BUG_NO_OWN_TERM, 3, 2},
+    {"acknowledged before the fsync, three members", NODE_BUG_EARLY_ACK, 3, 1},
+    {"acknowledged before the fsync, one member", NODE_BUG_EARLY_ACK, 1, 1},
+    {NULL, 0, 0, 0},
+};
