@@ -166,6 +166,8 @@ int store_defragment(struct store *s);
  * in again. Returns at once when there is little to gain; ERR_BUSY while any view is open or
  * something is sealed; other errors leave everything as it was. Checkpoint thread. */
 int store_trim(struct store *s);
+/* Would it give back enough to be worth it? Checkpoint thread. */
+bool store_trim_worthwhile(const struct store *s);
 /* Writes a compacted copy of the newest checkpoint to `path` (a file, synced) and its meta to *meta
  * (configuration appended to *configuration). Any thread; pins a read transaction meanwhile. */
 int store_copy(struct store *s, const char *path, struct store_meta *meta,

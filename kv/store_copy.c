@@ -253,6 +253,11 @@ static uint64_t store_trim_bytes(void)
     return STORE_TRIM_BYTES;
 }
 
+bool store_trim_worthwhile(const struct store *s)
+{
+    return s->retained >= store_trim_bytes();
+}
+
 /* The same file, by a second name and with a reader table of its own, opened in dir/<n+1>. Readers
  * of the old environment would be unknown to the new one's writer, so the swap happens only at a
  * moment without any: under the lock, when the current version is the only holder of the
@@ -264,7 +269,7 @@ int store_trim(struct store *s)
     size_t txnid = 0;
     struct env_meta meta = {0};
     store_reap(s);
-    if (s->retained < store_trim_bytes()) {
+    if (!store_trim_worthwhile(s)) {
         return 0;
     }
     pthread_mutex_lock(&s->lock);

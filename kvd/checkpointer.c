@@ -13,6 +13,12 @@
 /* Pauses between attempts on a full disk. */
 #define RETRY_MS_MIN 500u
 #define RETRY_MS_MAX 8000u
+/* Memory is given back after so long without work: quiet is longer than the usual time between two
+ * checkpoints. A server that is never quiet gets it in a shorter pause, but seldom: the reads after
+ * it fault their pages in again. */
+#define TRIM_QUIET_MS    6000u
+#define TRIM_PAUSE_MS    2000u
+#define TRIM_INTERVAL_NS 60000000000ull
 /* A defragmentation waits so long for compactions in progress. */
 #define DEFRAGMENT_PATIENCE_NS 10000000000ull
 
@@ -49,9 +55,9 @@ static void post(struct checkpointer *c)
     uv_async_send(&c->async);
 }
 
-/* Sleeps until there is work or, on a full disk, until the pause is over. patient: work does not
+/* Sleeps until there is work or, if pause_ms > 0, until the pause is over. patient: work does not
  * end the pause, because it has just failed. Returns false to stop. */
-static bool wait_for_work(struct checkpointer *c, uint64_t pause_ms, bool patient)
+static bool wait_for_work(struct checkpointer *c, uint64_t pause_ms, bool patient, bool *work)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -74,6 +80,7 @@ static bool wait_for_work(struct checkpointer *c, uint64_t pause_ms, bool patien
         }
     }
     bool go_on = !c->stop;
+    *work = c->work || c->defragment;
     c->work = false;
     c->busy = go_on;
     pthread_mutex_unlock(&c->lock);
@@ -130,19 +137,39 @@ static int take_steps(struct checkpointer *c)
     return 0;
 }
 
+/* How long to sleep when the disk is not full: for ever, or until memory could be given back. */
+static uint64_t idle_pause_ms(const struct checkpointer *c, uint64_t trimmed_ns)
+{
+    if (!store_trim_worthwhile(kv_store(c->kv))) {
+        return 0;
+    }
+    return clock_mono_ns() - trimmed_ns < TRIM_INTERVAL_NS ? TRIM_QUIET_MS : TRIM_PAUSE_MS;
+}
+
 static void *checkpointer_main(void *data)
 {
     struct checkpointer *c = data;
     uint64_t pause_ms = 0;
+    uint64_t trimmed_ns = 0; /* never yet; a process starts with a young clock only at boot */
     bool refused = false;
+    bool full = false;
+    bool work;
     pthread_setname_np(pthread_self(), "kvd-checkpoint");
-    while (wait_for_work(c, pause_ms, refused)) {
+    while (wait_for_work(c, pause_ms, refused, &work)) {
+        if (!work && !full) {
+            /* A view may be open (ERR_BUSY): another pause. What else fails has been logged. */
+            if (store_trim(kv_store(c->kv)) != ERR_BUSY) {
+                trimmed_ns = clock_mono_ns();
+            }
+            pause_ms = idle_pause_ms(c, trimmed_ns);
+            continue;
+        }
         int err = take_steps(c);
         if (err == 0) {
             defragment_if_asked(c, false);
         }
         refused = err == ERR_NO_SPACE;
-        bool full = refused || (err == 0 && !store_restore_reserve(kv_store(c->kv)));
+        full = refused || (err == 0 && !store_restore_reserve(kv_store(c->kv)));
         pthread_mutex_lock(&c->lock);
         c->full = full;
         c->fatal = refused ? 0 : err;
@@ -152,7 +179,7 @@ static void *checkpointer_main(void *data)
             break;
         }
         if (!full) {
-            pause_ms = 0;
+            pause_ms = idle_pause_ms(c, trimmed_ns);
             continue;
         }
         pause_ms = pause_ms == 0 ? RETRY_MS_MIN : pause_ms * 2;

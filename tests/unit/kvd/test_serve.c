@@ -1,6 +1,9 @@
 /* test_serve.c - writes and reads through serve over the real store: outcomes, limits, order,
  * slices, cancellation, stop. */
+#include <stdatomic.h>
+
 #include "tests/unit/kvd/serve_fixture.h"
+#include "kv/store_test.h"
 
 /* ---- writes ------------------------------------------------------------------------------------
  */
@@ -668,6 +671,34 @@ static void large_memtables_are_sealed(void **state)
     assert_int_equal(range_now(f, "key", "kez", false)->count, 1000);
 }
 
+#ifdef KVD_DEBUG
+/* After some idle seconds the checkpoint thread opens the database anew to give back memory, which
+ * shows as the next generation; what was written before and comes after is there. */
+static void memory_is_given_back_when_idle(void **state)
+{
+    struct fixture *f = *state;
+    char next[80];
+    snprintf(next, sizeof next, "%s/2", f->dir);
+    atomic_store(&store_test_trim_always, true);
+    f->cfg.seal_ms = 50;
+    fixture_reopen(f);
+    assert_int_equal(put_now(f, "a", "1", 0, NULL), 0);
+    for (int i = 0; i < 1000 && f->durable < f->index; i++) {
+        run_for(f, 10);
+    }
+    assert_true(f->durable >= f->index);
+    for (int i = 0; i < 3000 && access(next, F_OK) != 0; i++) {
+        run_for(f, 10);
+    }
+    atomic_store(&store_test_trim_always, false);
+    assert_int_equal(access(next, F_OK), 0);
+    assert_int_equal(put_now(f, "b", "2", 0, NULL), 0);
+    assert_int_equal(range_now(f, "a", "c", false)->count, 2);
+    fixture_reopen(f);
+    assert_int_equal(range_now(f, "a", NULL, false)->count, 1);
+}
+#endif
+
 static void stopping_answers_everybody(void **state)
 {
     struct fixture *f = *state;
@@ -721,6 +752,9 @@ int main(void)
         TEST(watchers_follow_and_catch_up),
         TEST(seals_reach_the_disk),
         TEST(large_memtables_are_sealed),
+#ifdef KVD_DEBUG
+        TEST(memory_is_given_back_when_idle),
+#endif
         TEST(stopping_answers_everybody),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
