@@ -89,6 +89,7 @@ int kv_open(const struct kv_options *options, struct kv **out, struct errmsg *e)
     change_init(&kv->change);
     apply_init(&kv->apply);
     watch_hub_init(&kv->hub);
+    page_counts_init(&kv->page_counts);
     buf_init(&kv->configuration);
     int err = store_open(&options->store, &kv->store, e);
     if (err == 0) {
@@ -109,6 +110,7 @@ void kv_close(struct kv *kv)
         return;
     }
     watch_hub_close(&kv->hub);
+    page_counts_close(&kv->page_counts);
     apply_close(&kv->apply);
     change_close(&kv->change);
     epoch_set_close(&kv->epochs);
@@ -137,6 +139,7 @@ int kv_install(struct kv *kv, const char *path, struct errmsg *e)
         FATAL_IF(true, "the state after a snapshot install is unusable");
     }
     watch_hub_reset(kv);
+    page_counts_clear(&kv->page_counts);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "kv/page_count.h"
 #include "kv/state.h"
 #include "proto/codec.h"
 
@@ -77,6 +78,26 @@ void range_close(struct kv_range *r)
     arena_close(&r->arena);
 }
 
+/* A page's count may be known from the page before it, and tells that of the next one. */
+static int range_count_by_pages(struct kv_range *r, struct page_counts *counts,
+                                const Etcdserverpb__RangeRequest *request)
+{
+    struct slice end = slice_of(request->range_end.data, request->range_end.len);
+    if (r->plan.limit <= 0 || r->plan.by_ref || r->plan.count_only || end.len == 0) {
+        return 0;
+    }
+    r->counts = counts;
+    r->end = arena_dup(&r->arena, end);
+    if (r->end.data == NULL) {
+        return ERR_NOMEM;
+    }
+    if (!page_counts_find(counts, r->at, slice_of(request->key.data, request->key.len), end,
+                          &r->known)) {
+        r->known = -1;
+    }
+    return 0;
+}
+
 int kv_range_open(struct kv *kv, struct slice request, struct kv_range **out)
 {
     void *message;
@@ -96,6 +117,9 @@ int kv_range_open(struct kv *kv, struct slice request, struct kv_range **out)
     if (err == 0) {
         const struct store_point *point = store_view_point(view);
         err = range_open(r, view, true, message, point->revision, point->compact_revision);
+    }
+    if (err == 0) {
+        err = range_count_by_pages(r, &kv->page_counts, message);
     }
     if (err != 0) {
         kv_range_close(r);
@@ -218,6 +242,12 @@ static int range_visit(struct kv_range *r, uint32_t *budget)
     }
     r->kept++;
     r->total += range_row_size(p, r->iter.key, v);
+    if (r->counts != NULL && r->kept == p->limit) {
+        r->last = arena_dup(&r->arena, r->iter.key);
+        if (r->last.data == NULL) {
+            return ERR_NOMEM;
+        }
+    }
     int err = range_note_gap(r);
     if (err != 0 || r->overflowed) {
         return err;
@@ -255,9 +285,16 @@ static enum kv_progress range_walk(struct kv_range *r, uint32_t *budget, int *er
         if (*err != 0) {
             return KV_DONE;
         }
+        if (r->counts != NULL && r->known >= 0 && r->matched > r->plan.limit) {
+            r->count = r->known;
+            break;
+        }
     }
     int64_t limit = r->plan.limit;
     r->more = limit > 0 && r->matched > limit;
+    if (r->counts != NULL && r->more) {
+        page_counts_keep(r->counts, r->at, r->last, r->end, r->count - r->kept);
+    }
     if (r->plan.by_ref) {
         r->kept = limit > 0 && (int64_t)r->ref_count > limit ? limit : (int64_t)r->ref_count;
         r->phase = r->plan.sorted ? RANGE_SORT : RANGE_ENCODE;

@@ -61,6 +61,8 @@ struct range_sort {
     size_t low, left, right, out;
 };
 
+struct page_counts;
+
 struct kv_range {
     struct store_view *view;
     bool own_view;
@@ -87,6 +89,12 @@ struct kv_range {
     size_t ref_count, ref_cap;
     size_t summed; /* refs whose sizes are in `total` */
     struct range_sort sort;
+
+    /* Counting without walking; counts is NULL when that cannot be. */
+    struct page_counts *counts;
+    struct slice end;  /* range_end as asked; in the arena */
+    struct slice last; /* key of the last row within the limit; in the arena, empty = not yet */
+    int64_t known;     /* live keys as remembered; -1 = not known */
 
     /* second pass */
     bool producing;

@@ -14,6 +14,7 @@
 #include "kv/epoch.h"
 #include "kv/kv.h"
 #include "kv/lessor.h"
+#include "kv/page_count.h"
 #include "kv/watch.h"
 
 struct kv {
@@ -39,6 +40,7 @@ struct kv {
     struct watch_hub hub;
     struct compactor compactor;
     struct kv_counts counts;
+    struct page_counts page_counts; /* any thread */
 };
 
 /* Ends the process: apply may not fail, and going on would split this member from the others. */

@@ -2,11 +2,12 @@
  * connections.
  *
  *   bench_load --port P --op put|range|page --connections C --clients N --requests R
- *              [--keys K] [--value BYTES] [--order sequential|random] [--warmup R]
+ *              [--keys K] [--value BYTES] [--order sequential|random] [--revision V] [--warmup R]
  *              [--watchers W --watch-connections C]
  *
  * Each client sends one request, waits for the answer, sends the next (a closed loop), as etcd's
- * own benchmark does. A page is a range over all keys from a random one on, limited to 500. With
+ * own benchmark does. A page is a range over all keys from a random one on, limited to 500; in
+ * sequential order the pages follow each other at the revision given, as one listing does. With
  * watchers, W watch streams over all keys are opened first, and the run ends when each has got
  * an event for each put. Prints one JSON object: requests, errors, seconds, p50/p99/max in
  * microseconds, events. One thread, epoll, nghttp2; cheap enough not to hide the server it
@@ -63,10 +64,10 @@ static struct {
     uint16_t port;
     enum op op;
     unsigned connections, clients, watchers, watch_connections;
-    uint64_t requests, warmup, keys;
+    uint64_t requests, warmup, keys, revision;
     size_t value_bytes;
     bool sequential;
-} options = {2379, OP_PUT, 1, 1, 0, 1, 10000, 0, 100000, 256, false};
+} options = {2379, OP_PUT, 1, 1, 0, 1, 10000, 0, 100000, 0, 256, false};
 
 static struct rand dice;
 static uint64_t begun, finished, errors, next_key;
@@ -121,10 +122,37 @@ static void build_watch(struct client *c)
     frame(c, p);
 }
 
+/* Page by page through all keys at one revision: each begins right behind the last key of the one
+ * before, as listing clients do. */
+static void build_next_page(struct client *c)
+{
+    uint64_t pages = options.keys / PAGE_ROWS > 0 ? options.keys / PAGE_ROWS : 1;
+    uint64_t first = next_key++ % pages * PAGE_ROWS;
+    char key[KEY_BYTES + 1] = KEY_FIRST;
+    if (first > 0) {
+        snprintf(key, sizeof(key), "bench%011" PRIu64, (uint64_t)((first - 1) % 100000000000ull));
+    }
+    size_t len = first > 0 ? KEY_BYTES + 1 : sizeof(KEY_FIRST) - 1; /* with its NUL, or without */
+    uint8_t *p = c->body + 5;
+    *p++ = 0x0a;
+    *p++ = (uint8_t)len;
+    memcpy(p, key, len);
+    p = put_range_end(p + len);
+    *p++ = 0x18;
+    p += put_varint(p, PAGE_ROWS);
+    *p++ = 0x20;
+    p += put_varint(p, options.revision);
+    frame(c, p);
+}
+
 /* PutRequest or RangeRequest. */
 static void build(struct client *c)
 {
     uint64_t numbers = options.keys;
+    if (c->op == OP_PAGE && options.sequential) {
+        build_next_page(c);
+        return;
+    }
     if (c->op == OP_PAGE && numbers > PAGE_ROWS) {
         numbers -= PAGE_ROWS; /* whole pages only */
     }
@@ -415,6 +443,8 @@ static void parse(int argc, char **argv)
             options.keys = number(value);
         } else if (strcmp(name, "--value") == 0) {
             options.value_bytes = number(value);
+        } else if (strcmp(name, "--revision") == 0) {
+            options.revision = number(value);
         } else if (strcmp(name, "--order") == 0) {
             options.sequential = strcmp(value, "sequential") == 0;
         } else {

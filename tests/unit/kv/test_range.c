@@ -3,6 +3,7 @@
 #include "kv_fixture.h"
 
 #include "base/limits.h"
+#include "kv/page_count.h"
 #include "kv/record.h"
 #include "kv/state.h"
 
@@ -420,6 +421,113 @@ static void damage_is_told(void **state)
     kvf_close(&f);
 }
 
+/* One page of the keys from `from` on; the steps it took, and what it answers. */
+static int page(struct kvf *f, struct slice from, int64_t limit, int64_t revision, bool count_only,
+                Etcdserverpb__RangeResponse **out, struct arena *arena)
+{
+    struct buf request;
+    struct kv_range *r;
+    int steps = 1;
+    int err;
+    Etcdserverpb__RangeRequest q = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    q.key = (ProtobufCBinaryData){.data = (uint8_t *)from.data, .len = from.len};
+    q.range_end = bin("l");
+    q.limit = limit;
+    q.revision = revision;
+    q.count_only = count_only;
+    q.keys_only = true;
+    buf_init(&request);
+    encode(&q, &request);
+    assert_int_equal(kv_range_open(f->kv, buf_slice(&request), &r), 0);
+    while (kv_range_measure(r, &err) == KV_MORE) {
+        steps++;
+    }
+    assert_int_equal(err, 0);
+    struct buf answer;
+    buf_init(&answer);
+    while (answer.len < kv_range_total(r)) {
+        assert_true(kv_range_produce(r, &answer, 65536));
+    }
+    struct slice kept = arena_dup(arena, buf_slice(&answer));
+    assert_int_equal(
+        codec_decode(&etcdserverpb__range_response__descriptor, kept, arena, (void **)out), 0);
+    kv_range_close(r);
+    buf_close(&request);
+    buf_close(&answer);
+    return steps;
+}
+
+/* Pages at one revision tell what a walk would count, whatever is written in between, and only the
+ * first of them walks; other revisions and other bounds are not taken for it. */
+static void pages_know_their_count(void **state)
+{
+    struct kvf f;
+    struct arena arena;
+    kvf_open(&f);
+    fill(&f);
+    arena_init(&arena, 0);
+    Etcdserverpb__RangeResponse *got;
+    Etcdserverpb__RangeResponse *walked;
+    int64_t revision = kv_revision(f.kv);
+    struct slice from = slice_str("k");
+    int pages = 0;
+    int64_t left = 0;
+    for (bool more = true; more; pages++) {
+        int steps = page(&f, from, 500, revision, false, &got, &arena);
+        page(&f, from, 0, revision, true, &walked, &arena);
+        assert_int_equal(got->count, walked->count);
+        assert_int_equal(steps > 1, pages == 0);
+        assert_true(pages == 0 || got->count == left);
+        left = got->count - (int64_t)got->n_kvs;
+        more = got->more;
+        assert_int_equal(more, left > 0);
+        /* A write and a delete of a live key behind this page; and the same page as of now. */
+        struct slice last =
+            slice_of(got->kvs[got->n_kvs - 1]->key.data, got->kvs[got->n_kvs - 1]->key.len);
+        char key[64];
+        snprintf(key, sizeof key, "kz%d", pages);
+        kvf_put(&f, key, "new");
+        if (more) {
+            page(&f, from, 0, 0, true, &walked, &arena);
+            page(&f, from, 500, 0, false, &got, &arena);
+            assert_int_equal(got->count, walked->count);
+        }
+        uint8_t *next = arena_alloc(&arena, last.len + 1);
+        memcpy(next, last.data, last.len);
+        next[last.len] = 0;
+        from = slice_of(next, last.len + 1);
+    }
+    assert_true(pages >= 4);
+    arena_close(&arena);
+    kvf_close(&f);
+}
+
+/* The table of counts keeps the ones used last, and takes no long keys. */
+static void counts_of_pages_are_bounded(void **state)
+{
+    static struct page_counts counts;
+    static const char long_key[PAGE_COUNT_KEY_BYTES_MAX + 1] = "k";
+    int64_t count = 0;
+    page_counts_init(&counts);
+    for (int64_t i = 1; i <= 2 * PAGE_COUNTS_MAX; i++) {
+        page_counts_keep(&counts, i, slice_str("a"), slice_str("b"), 5000 + i);
+        assert_true(page_counts_find(&counts, 1, slice_of("a", 2), slice_str("b"), &count));
+        assert_int_equal(count, 5001);
+    }
+    for (int64_t i = 2; i <= 2 * PAGE_COUNTS_MAX; i++) {
+        assert_int_equal(page_counts_find(&counts, i, slice_of("a", 2), slice_str("b"), &count),
+                         i > PAGE_COUNTS_MAX + 1);
+    }
+    assert_false(page_counts_find(&counts, 1, slice_str("a"), slice_str("b"), &count));
+    assert_false(page_counts_find(&counts, 1, slice_of("a", 2), slice_str("c"), &count));
+    page_counts_keep(&counts, 1, slice_of(long_key, sizeof long_key), slice_str("b"), 5000);
+    page_counts_keep(&counts, 99, slice_str("a"), slice_str("b"), PAGE_COUNT_ROWS_MIN - 1);
+    assert_false(page_counts_find(&counts, 99, slice_of("a", 2), slice_str("b"), &count));
+    page_counts_clear(&counts);
+    assert_false(page_counts_find(&counts, 1, slice_of("a", 2), slice_str("b"), &count));
+    page_counts_close(&counts);
+}
+
 /* Every allocation of a read may fail: the answer is an error, and nothing leaks. */
 static void reads_survive_exhaustion(void **state)
 {
@@ -471,6 +579,8 @@ int main(void)
         cmocka_unit_test(long_histories_are_skipped),
         cmocka_unit_test(deleted_runs_are_jumped_over),
         cmocka_unit_test(damage_is_told),
+        cmocka_unit_test(pages_know_their_count),
+        cmocka_unit_test(counts_of_pages_are_bounded),
         cmocka_unit_test(reads_survive_exhaustion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
