@@ -23,7 +23,7 @@ def blank(text):
     text = re.sub(r'"(cluster_id|member_id|raft_term|ID|leader|raftIndex|raftTerm|raftAppliedIndex'
                   r'|dbSize|dbSizeInUse|memberID)":\d+', r'"\1":N', text)
     text = re.sub(r'"(ClusterID|MemberID|RaftTerm)" : \d+', r'"\1" : N', text)
-    text = re.sub(r"\b[0-9a-f]{15,16}\b", "ID", text)
+    text = re.sub(r"\b[0-9a-f]{11,16}\b", "ID", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "HOST", text)
     text = re.sub(r"took = [\d.]+\w+", "took = T", text)
     text = re.sub(r"^\{\"level\".*$", "", text, flags=re.M)  # client log lines on stderr

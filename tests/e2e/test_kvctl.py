@@ -888,7 +888,7 @@ SAME = [
 def blank(text):
     """Without what belongs to one process."""
     text = re.sub(r'"(cluster_id|member_id|raft_term|ID|id)":\d+', r'"\1":N', text)
-    text = re.sub(r"\b[0-9a-f]{15,16}\b", "LEASE-OR-MEMBER", text)
+    text = re.sub(r"\b[0-9a-f]{11,16}\b", "LEASE-OR-MEMBER", text)
     text = re.sub(r"127\.0\.0\.1:\d+", "HOST", text)
     text = re.sub(r'took( = |":")[\d.]+[mµ]?s', r"took\1T", text)
     text = re.sub(r"^\{\"level\".*\n?", "", text, flags=re.M)
