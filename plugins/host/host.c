@@ -152,7 +152,7 @@ static struct plugin *host_find(struct plugin_host *h, const char *name, const s
 {
     LIST_FOREACH (it, &h->plugins) {
         struct plugin *p = LIST_ENTRY(it, struct plugin, link);
-        if (p != but && strcmp(p->name, name) == 0) {
+        if (p != but && p->instance != NULL && strcmp(p->name, name) == 0) {
             return p;
         }
     }

@@ -49,6 +49,9 @@ struct fixture {
     uint64_t durable;
     size_t proposals; /* runs handed over */
     bool ready;
+    bool leads; /* as serve told */
+    uint64_t leads_term;
+    unsigned role_calls;
     bool closed;
     bool fatal;
     uv_timer_t timer;
@@ -139,6 +142,14 @@ static void fixture_on_ready(void *data)
     ((struct fixture *)data)->ready = true;
 }
 
+static void fixture_on_role(void *data, bool leads, uint64_t term)
+{
+    struct fixture *f = data;
+    f->leads = leads;
+    f->leads_term = term;
+    f->role_calls++;
+}
+
 static void fixture_on_fatal(void *data, const char *why)
 {
     (void)why;
@@ -221,6 +232,7 @@ static void fixture_open(struct fixture *f)
                               .incarnation = 99,
                               .store_dir = f->dir,
                               .ready = fixture_on_ready,
+                              .role = fixture_on_role,
                               .fatal = fixture_on_fatal,
                               .data = f};
     if (serve_new(&o, &f->serve, &e) != 0) {
