@@ -363,9 +363,10 @@ static void on_write(struct service_write *w, int err, int64_t revision, struct 
     buf_append_slice(&o->body, body);
 }
 
-static void on_read(struct service_read *r, int err, int64_t revision, struct slice body,
-                    uint64_t total, bool (*produce)(void *data, struct buf *out, size_t room),
-                    void (*finish)(void *data), void *produce_data)
+static inline void on_read(struct service_read *r, int err, int64_t revision, struct slice body,
+                           uint64_t total,
+                           bool (*produce)(void *data, struct buf *out, size_t room),
+                           void (*finish)(void *data), void *produce_data)
 {
     struct outcome *o = r->data;
     assert_false(o->done);
@@ -414,8 +415,8 @@ static void put_start(struct fixture *f, struct service_write *w, struct outcome
 }
 
 /* Puts and waits; returns the error, *revision the revision. */
-static int put_now(struct fixture *f, const char *key, const char *value, int64_t lease,
-                   int64_t *revision)
+static inline int put_now(struct fixture *f, const char *key, const char *value, int64_t lease,
+                          int64_t *revision)
 {
     struct service_write w;
     struct outcome o;
@@ -428,7 +429,7 @@ static int put_now(struct fixture *f, const char *key, const char *value, int64_
     return o.err;
 }
 
-static struct slice range_bytes(struct buf *b, const char *key, const char *end)
+static inline struct slice range_bytes(struct buf *b, const char *key, const char *end)
 {
     buf_clear(b);
     wire_put_bytes(b, 1, slice_str(key));
@@ -438,8 +439,8 @@ static struct slice range_bytes(struct buf *b, const char *key, const char *end)
     return buf_slice(b);
 }
 
-static void range_start(struct fixture *f, struct service_read *r, struct outcome *o,
-                        const char *key, const char *end, bool serializable)
+static inline void range_start(struct fixture *f, struct service_read *r, struct outcome *o,
+                               const char *key, const char *end, bool serializable)
 {
     struct buf b = {0};
     *o = (struct outcome){0};
@@ -450,7 +451,7 @@ static void range_start(struct fixture *f, struct service_read *r, struct outcom
 }
 
 /* The whole answer of a read, small or large, decoded into fixture_arena. */
-static Etcdserverpb__RangeResponse *range_answer(struct outcome *o)
+static inline Etcdserverpb__RangeResponse *range_answer(struct outcome *o)
 {
     static struct buf kept[64];
     static size_t used;
@@ -476,8 +477,8 @@ static Etcdserverpb__RangeResponse *range_answer(struct outcome *o)
     return r;
 }
 
-static Etcdserverpb__RangeResponse *range_now(struct fixture *f, const char *key, const char *end,
-                                              bool serializable)
+static inline Etcdserverpb__RangeResponse *range_now(struct fixture *f, const char *key,
+                                                     const char *end, bool serializable)
 {
     struct service_read r;
     struct outcome o;

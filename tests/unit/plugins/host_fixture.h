@@ -187,9 +187,9 @@ static inline int host_teardown(void **state)
 
 static inline enum host_state probe_state(void)
 {
-    struct host_plugin rows[4];
-    size_t n = host_list(hf.host, rows, 4);
-    assert_true(n >= 1);
+    struct host_plugin rows[16];
+    size_t n = host_list(hf.host, rows, 16);
+    assert_in_range(n, 1, 16);
     return rows[n - 1].state;
 }
 
@@ -245,7 +245,8 @@ struct answer {
     int64_t mod[16];
     uint32_t more;
     int64_t total;
-    char next[64];
+    char next[64]; /* with its NUL inside */
+    size_t next_len;
     bool has_row; /* of a conflict */
     int64_t row_mod;
 };
@@ -277,7 +278,11 @@ static inline void answer_rows(void *data, const struct kvp_result *r, const str
     a->row_count = rows->count;
     a->more = rows->more;
     a->total = rows->total;
-    text_of(a->next, sizeof(a->next), rows->next);
+    a->next_len = rows->next.len;
+    assert_true(rows->next.len <= sizeof(a->next));
+    if (rows->next.len > 0) {
+        memcpy(a->next, rows->next.data, rows->next.len);
+    }
     for (size_t i = 0; i < rows->count && i < 16; i++) {
         text_of(a->keys[i], 64, rows->rows[i].key);
         text_of(a->values[i], 64, rows->rows[i].value);
