@@ -40,7 +40,7 @@ AR := ar
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
     -Wpointer-arith -Wvla -Wundef -Wno-unused-parameter -Wno-missing-field-initializers
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
-CPPFLAGS := -D_GNU_SOURCE -iquote . -iquote $(B)/gen -I$(B)/gen \
+CPPFLAGS := -D_GNU_SOURCE -iquote . -Iinclude -iquote $(B)/gen -I$(B)/gen \
     $(if $(DEBUG)$(SAN),-DKVD_DEBUG)
 CFLAGS := -std=gnu11 $(OPT) -pthread -fvisibility=hidden -fno-omit-frame-pointer $(WARNINGS)
 LDFLAGS := -pthread

@@ -46,7 +46,7 @@ static void plugin_on_registered(struct service_write *w, int err, int64_t revis
                                       .term = p->term,
                                       .epoch = p->epoch};
         p->busy = true;
-        p->state = HOST_LEADING;
+        p->state = HOST_STARTING;
         instance_run(p->instance, STEP_START, &stamp, 0);
         return;
     }
@@ -168,6 +168,8 @@ static void plugin_on_init(struct plugin *p, int err)
 
 static void plugin_on_start(struct plugin *p, int err)
 {
+    /* Without memory for the context there is nothing to stop. */
+    p->state = p->instance->home_term != NULL ? HOST_LEADING : HOST_READY;
     if (err == 0) {
         p->retry_ms = 0;
         LOG(LOG_INFO, "plugin leads", F_STR("plugin", p->name), F_UINT("term", p->term),
@@ -176,9 +178,6 @@ static void plugin_on_start(struct plugin *p, int err)
     }
     LOG(LOG_ERROR, "a plugin could not start its term; trying again", F_STR("plugin", p->name),
         F_UINT("term", p->term), F_INT("result", err));
-    if (p->instance->home_term == NULL) {
-        p->state = HOST_READY; /* no memory for the context: nothing to stop */
-    }
     plugin_retry(p);
 }
 
