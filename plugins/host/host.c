@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "plugins/host/host_impl.h"
 #include "plugins/host/loader.h"
@@ -45,15 +44,47 @@ int host_new(const struct host_options *options, struct plugin_host **out, struc
     list_init(&h->plugins);
     list_init(&h->works);
     h->data_dir = mem_strdup(options->data_dir);
-    int err = h->data_dir == NULL ? errmsg_set(e, ERR_NOMEM, "plugins: out of memory")
-                                  : lane_open_loop(&h->home, options->loop, e);
+    int err = h->data_dir == NULL     ? errmsg_set(e, ERR_NOMEM, "plugins: out of memory")
+              : options->loop != NULL ? lane_open_loop(&h->home, options->loop, e)
+                                      : 0;
     if (err != 0) {
         mem_free(h->data_dir);
         mem_free(h);
         return err;
     }
+    if (options->loop == NULL) {
+        lane_open_manual(&h->home, options->seed);
+    }
     *out = h;
     return 0;
+}
+
+/* ---- without a loop ----------------------------------------------------------------------------
+ */
+
+bool host_turn(struct plugin_host *h, uint64_t now_ms)
+{
+    bool ran = false;
+    LIST_FOREACH (it, &h->plugins) {
+        struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        if (p->instance != NULL) {
+            lane_set_clock(&p->instance->lane, now_ms);
+            ran |= lane_run(&p->instance->lane); /* the instance may be gone after it */
+        }
+    }
+    lane_set_clock(&h->home, now_ms);
+    return lane_run(&h->home) || ran; /* h may be gone */
+}
+
+uint64_t host_next_ms(const struct plugin_host *h)
+{
+    uint64_t next = lane_next_ms(&h->home);
+    LIST_FOREACH (it, &h->plugins) {
+        const struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        uint64_t at = p->instance != NULL ? lane_next_ms(&p->instance->lane) : UINT64_MAX;
+        next = at < next ? at : next;
+    }
+    return next;
 }
 
 static void host_on_home_closed(void *data)
@@ -64,7 +95,6 @@ static void host_on_home_closed(void *data)
     if (h->instances == 0) { /* else one was left behind and may still look at it */
         for (struct list *it; (it = list_pop_front(&h->plugins)) != NULL;) {
             struct plugin *p = LIST_ENTRY(it, struct plugin, link);
-            mem_free(p->conf);
             mem_free(p->path);
             mem_free(p);
         }
@@ -170,7 +200,7 @@ static int host_prepare(struct plugin_host *h, char *plugins_dir, struct errmsg 
     }
     int err = loader_prepare(plugins_dir, e);
     snprintf(path, sizeof(path), "%s/breadcrumbs", plugins_dir);
-    if (err == 0 && !crumb_open(&h->crumbs, path, clock_wall_us() / 1000u)) {
+    if (err == 0 && !crumb_open(&h->crumbs, path, lane_wall_us(&h->home) / 1000u)) {
         err = errmsg_set(e, ERR_NOMEM, "%s: out of memory", path);
     }
     return err;
@@ -348,6 +378,42 @@ size_t host_list(struct plugin_host *h, struct host_plugin *out, size_t max)
         n++;
     }
     return n;
+}
+
+int host_reload(struct plugin_host *h, const char *name, const char *options,
+                void (*cb)(void *data, int err, const char *why), void *data, struct errmsg *e)
+{
+    struct plugin *p = host_find(h, name, NULL);
+    struct errmsg why = {""};
+    void *conf = NULL;
+    if (p == NULL) {
+        return errmsg_set(e, ERR_NOT_FOUND, "no plugin named %s is loaded", name);
+    }
+    if (p->busy || p->quit || h->stopping) {
+        return errmsg_set(e, ERR_BUSY, "plugin %s is %s: try again", name,
+                          host_state_name(p->state));
+    }
+    if (p->descriptor->reload == NULL || p->descriptor->conf_size == 0) {
+        return errmsg_set(e, ERR_INVALID, "plugin %s cannot change its options while it runs",
+                          name);
+    }
+    int err = options_parse(p->descriptor, options, &conf, &why);
+    if (err != 0) {
+        return errmsg_set(e, err, "plugin %s: %s", name, why.text);
+    }
+    const char *fixed = options_fixed_change(p->descriptor, p->instance->conf, conf);
+    if (fixed != NULL) {
+        mem_free(conf);
+        return errmsg_set(e, ERR_INVALID,
+                          "plugin %s: option %s cannot change while it runs: restart kvd", name,
+                          fixed);
+    }
+    p->new_conf = conf;
+    p->reloaded = cb;
+    p->reloaded_data = data;
+    p->busy = true;
+    instance_run(p->instance, STEP_RELOAD, NULL, 0);
+    return 0;
 }
 
 int host_enable(struct plugin_host *h, const char *name)

@@ -26,11 +26,12 @@ struct plugin_host;
 
 struct host_options {
     struct service *service; /* borrowed until host_stop's callback */
-    uv_loop_t *loop;         /* the store loop */
+    uv_loop_t *loop;         /* the store loop; NULL: host_turn drives everything (simulation) */
     const char *data_dir;    /* copied; <data_dir>/plugins.d holds private copies of plugins */
     uint64_t member_id;
     const char *version; /* of kvd; borrowed */
     bool no_threads;     /* all plugins on the store loop: tests */
+    uint64_t seed;       /* of the plugins' chance when there is no loop */
 };
 
 /* 0, or ERR_NOMEM, ERR_IO with a sentence. Makes <data_dir>/plugins.d when the first file is
@@ -85,8 +86,21 @@ const char *host_state_name(enum host_state state);
 /* Fills at most max rows and returns how many plugins there are. Texts live until the next call of
  * any function here. */
 size_t host_list(struct plugin_host *h, struct host_plugin *out, size_t max);
+/* Gives a plugin new options, all of them at once as behind the file in --plugin. cb comes once,
+ * later: err 0, ERR_INVALID, ERR_STOPPED, with the sentence (valid during the call); on an error
+ * the old options stay in force. Refused at once (no cb): ERR_NOT_FOUND, ERR_BUSY (it starts, stops
+ * or reloads), ERR_INVALID (also: an option that needs a restart would change, the plugin has no
+ * reload), ERR_NOMEM. */
+int host_reload(struct plugin_host *h, const char *name, const char *options,
+                void (*cb)(void *data, int err, const char *why), void *data, struct errmsg *e);
 /* Lifts a quarantine; the plugin is tried again at the next start of the process. ERR_NOT_FOUND. */
 int host_enable(struct plugin_host *h, const char *name);
+
+/* A host without a loop: moves the clock of all lanes to now_ms (never back; it starts at 1,000)
+ * and runs what is posted and due by then, offloaded work included. true = something ran. */
+bool host_turn(struct plugin_host *h, uint64_t now_ms);
+/* When the next timer of a host without a loop is due; UINT64_MAX = never. */
+uint64_t host_next_ms(const struct plugin_host *h);
 
 /* Appends the plugins' metrics and the host's about them, as Prometheus text. */
 void host_metrics_render(struct plugin_host *h, struct buf *out);

@@ -83,7 +83,7 @@ int ctx_check_write(const struct kvp_ctx *ctx);
 /* ---- instances: instance.c ---------------------------------------------------------------------
  */
 
-enum instance_step { STEP_INIT, STEP_START, STEP_STOP, STEP_FINI };
+enum instance_step { STEP_INIT, STEP_START, STEP_RELOAD, STEP_STOP, STEP_FINI };
 
 struct instance {
     struct plugin *plugin;
@@ -152,11 +152,13 @@ struct plugin {
     char sha256[65];
     char why[ERRMSG_BYTES_MAX];
     const struct kvp_plugin *descriptor; /* NULL when refused */
-    void *conf;                          /* of the next instance */
     struct instance *instance;
     enum host_state state;
     bool busy; /* a step or the registration is under way */
     bool registering;
+    void *new_conf; /* being reloaded */
+    void (*reloaded)(void *data, int err, const char *why);
+    void *reloaded_data;
     bool failed; /* `fail`, or start failed: wait for retry */
     bool quit;   /* ends for good */
     int32_t stop_reason;

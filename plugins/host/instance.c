@@ -109,11 +109,23 @@ static void instance_root_ended(struct kvp_ctx *ctx)
     instance_step_done(in, 0);
 }
 
+static void instance_reload(struct instance *in)
+{
+    in->step_why.text[0] = '\0';
+    callback_enter(in, "reload", slice_of(NULL, 0), 0);
+    int err = in->descriptor->reload(in->self, in->plugin->new_conf, &in->step_why);
+    callback_leave(in);
+    in->step_why.text[sizeof(in->step_why.text) - 1] = '\0';
+    instance_step_done(in, err);
+}
+
 static void instance_on_step(struct lane_msg *m)
 {
     struct instance *in = LIST_ENTRY(m, struct instance, step_msg);
     if (in->step == STEP_INIT) {
         instance_init(in);
+    } else if (in->step == STEP_RELOAD) {
+        instance_reload(in);
     } else {
         instance_start(in);
     }
@@ -185,6 +197,18 @@ void instance_close(struct instance *in, void (*cb)(void *data), void *data)
     lane_close(&in->lane, instance_on_closed, c);
 }
 
+static int instance_open_lane(struct instance *in, bool thread, struct errmsg *e)
+{
+    struct plugin_host *h = in->host;
+    if (h->o.loop == NULL) {
+        lane_open_manual(&in->lane, h->o.seed ^ hash_bytes(slice_str(in->name)));
+        lane_set_clock(&in->lane, lane_now(&h->home));
+        return 0;
+    }
+    return thread ? lane_open_thread(&in->lane, &h->home, in->name, e)
+                  : lane_open_loop(&in->lane, h->o.loop, e);
+}
+
 int instance_new(struct plugin *p, void *conf, struct instance **out, struct errmsg *e)
 {
     struct plugin_host *h = p->host;
@@ -197,11 +221,10 @@ int instance_new(struct plugin *p, void *conf, struct instance **out, struct err
     in->descriptor = p->descriptor;
     in->crumb = crumb_find(&h->crumbs, p->name, true);
     memcpy(in->name, p->name, sizeof(in->name));
-    bool loop = h->o.no_threads || p->descriptor->lanes == KVP_LANE_LOOP;
+    bool thread = !h->o.no_threads && p->descriptor->lanes != KVP_LANE_LOOP;
     int err = in->crumb == NULL
                   ? errmsg_set(e, ERR_TOO_MANY_REQUESTS, "more than %u plugins", PLUGINS_MAX)
-              : loop ? lane_open_loop(&in->lane, h->o.loop, e)
-                     : lane_open_thread(&in->lane, &h->home, p->name, e);
+                  : instance_open_lane(in, thread, e);
     if (err != 0) {
         mem_free(in);
         return err;

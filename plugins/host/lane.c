@@ -223,6 +223,11 @@ void lane_open_manual(struct lane *l, uint64_t seed)
     rand_init(&l->dice, seed);
 }
 
+void lane_set_clock(struct lane *l, uint64_t now_ms)
+{
+    l->clock_ms = now_ms > l->clock_ms ? now_ms : l->clock_ms;
+}
+
 bool lane_run(struct lane *l)
 {
     if (!l->woken && lane_next_ms(l) > l->clock_ms) {

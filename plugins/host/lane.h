@@ -106,6 +106,8 @@ void lane_abandon(struct lane *l);
 
 /* Manual lanes: runs what is posted and due now. true = something ran. */
 bool lane_run(struct lane *l);
+/* Never back. */
+void lane_set_clock(struct lane *l, uint64_t now_ms);
 /* The next timer's time, UINT64_MAX when there is none. */
 uint64_t lane_next_ms(const struct lane *l);
 

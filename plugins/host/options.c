@@ -288,3 +288,24 @@ int options_parse(const struct kvp_plugin *d, const char *text, void **out, stru
     *out = conf;
     return 0;
 }
+
+const char *options_fixed_change(const struct kvp_plugin *d, const void *a, const void *b)
+{
+    for (const struct kvp_option *o = d->options; o != NULL && o->name != NULL; o++) {
+        const char *left = (const char *)a + o->offset;
+        const char *right = (const char *)b + o->offset;
+        bool same;
+        if (o->type == KVP_OPT_STRING) {
+            const char *words[2];
+            memcpy(&words[0], left, sizeof(words[0]));
+            memcpy(&words[1], right, sizeof(words[1]));
+            same = strcmp(words[0], words[1]) == 0;
+        } else {
+            same = memcmp(left, right, option_bytes(o->type)) == 0;
+        }
+        if (!same && (o->flags & KVP_OPT_RELOADABLE) == 0) {
+            return o->name;
+        }
+    }
+    return NULL;
+}

@@ -12,5 +12,7 @@ int options_check(const struct kvp_plugin *d, struct errmsg *e);
  * stands behind the file in --plugin, "" = all defaults. 0, ERR_NOMEM, or ERR_INVALID with a
  * sentence that names the option (an unknown one with the nearest known). */
 int options_parse(const struct kvp_plugin *d, const char *text, void **out, struct errmsg *e);
+/* The first option without KVP_OPT_RELOADABLE whose value differs in two such structs, or NULL. */
+const char *options_fixed_change(const struct kvp_plugin *d, const void *a, const void *b);
 
 #endif

@@ -114,7 +114,6 @@ static void plugin_on_closed(void *data)
 void plugin_free(struct plugin *p)
 {
     lane_timer_cancel(&p->host->home, &p->retry);
-    mem_free(p->conf);
     mem_free(p->path);
     mem_free(p);
 }
@@ -181,6 +180,23 @@ static void plugin_on_start(struct plugin *p, int err)
     plugin_retry(p);
 }
 
+static void plugin_on_reload(struct plugin *p, int err)
+{
+    struct instance *in = p->instance;
+    const char *why = in->step_why.text;
+    if (err == 0) {
+        mem_free(in->conf); /* the plugin has let go of it: kvplugin.h */
+        in->conf = p->new_conf;
+        LOG(LOG_INFO, "plugin has new options", F_STR("plugin", p->name));
+    } else {
+        mem_free(p->new_conf);
+        why = why[0] != '\0' ? why : "the plugin gave no reason";
+        LOG(LOG_WARN, "plugin keeps its old options", F_STR("plugin", p->name), F_STR("why", why));
+    }
+    p->new_conf = NULL;
+    p->reloaded(p->reloaded_data, err == 0 ? 0 : ERR_INVALID, err == 0 ? "" : why);
+}
+
 void plugin_on_step(struct plugin *p)
 {
     struct instance *in = p->instance;
@@ -191,6 +207,9 @@ void plugin_on_step(struct plugin *p)
         break;
     case STEP_START:
         plugin_on_start(p, in->step_err);
+        break;
+    case STEP_RELOAD:
+        plugin_on_reload(p, in->step_err);
         break;
     case STEP_STOP:
         p->state = HOST_READY;

@@ -69,6 +69,13 @@ static void work_on_pool(uv_work_t *work)
     w->work(r->data);
 }
 
+/* A host without a loop has no other threads either. */
+static void work_after_inline(struct request *r)
+{
+    r->ctx->instance->host->works_running--;
+    request_answer(r, 0, 0, slice_of(NULL, 0));
+}
+
 static void work_after(uv_work_t *work, int status)
 {
     struct request *r = work->data;
@@ -86,7 +93,10 @@ void work_next(struct plugin_host *h)
         r->flag = true;
         r->u.work.data = r;
         h->works_running++;
-        if (uv_queue_work(h->o.loop, &r->u.work, work_on_pool, work_after) != 0) {
+        if (h->o.loop == NULL) {
+            work_on_pool(&r->u.work);
+            work_after_inline(r);
+        } else if (uv_queue_work(h->o.loop, &r->u.work, work_on_pool, work_after) != 0) {
             h->works_running--;
             request_answer(r, ERR_CANCELED, 0, slice_of(NULL, 0));
         }

@@ -357,6 +357,79 @@ static void writes_of_a_term_are_stamped(void **state)
     assert_int_equal(a.row_count, 0);
 }
 
+/* ---- reload ------------------------------------------------------------------------------------
+ */
+
+static struct {
+    bool done;
+    int err;
+    char why[128];
+    unsigned reloads;
+    int result;
+    int64_t wait; /* as reload saw it */
+} reload;
+
+static int reload_callback(void *self, const void *conf, struct kvp_errmsg *e)
+{
+    const struct probe_conf *c = conf;
+    assert_ptr_equal(self, &probe);
+    reload.reloads++;
+    reload.wait = c->wait;
+    if (reload.result != 0) {
+        snprintf(e->text, sizeof(e->text), "not on a Friday");
+    }
+    return reload.result;
+}
+
+static void reload_on_done(void *data, int err, const char *why)
+{
+    (void)data;
+    reload.done = true;
+    reload.err = err;
+    snprintf(reload.why, sizeof(reload.why), "%s", why);
+}
+
+static void reload_changes_what_may_change(void **state)
+{
+    (void)state;
+    struct kvp_option options[sizeof(probe_options) / sizeof(probe_options[0])];
+    struct errmsg e = {""};
+    memset(&reload, 0, sizeof(reload));
+    memcpy(options, probe_options, sizeof(options));
+    options[1].flags = KVP_OPT_RELOADABLE; /* wait */
+    probe_plugin.options = options;
+    assert_int_equal(host_reload(hf.host, "probe", "", reload_on_done, NULL, &e), ERR_NOT_FOUND);
+    probe_load("number=5,wait=1s");
+    assert_int_equal(host_reload(hf.host, "probe", "", reload_on_done, NULL, &e), ERR_INVALID);
+    assert_string_equal(e.text, "plugin probe cannot change its options while it runs");
+    probe_plugin.reload = reload_callback;
+    assert_int_equal(host_reload(hf.host, "probe", "wait=2s", reload_on_done, NULL, &e),
+                     ERR_INVALID); /* number would go back to its default */
+    assert_string_equal(e.text,
+                        "plugin probe: option number cannot change while it runs: restart kvd");
+    assert_int_equal(host_reload(hf.host, "probe", "number=5,wait=x", reload_on_done, NULL, &e),
+                     ERR_INVALID);
+    assert_int_equal(host_reload(hf.host, "probe", "number=5,wait=2s", reload_on_done, NULL, &e),
+                     0);
+    assert_int_equal(host_reload(hf.host, "probe", "number=5,wait=3s", reload_on_done, NULL, &e),
+                     ERR_BUSY);
+    UNTIL(reload.done);
+    assert_int_equal(reload.err, 0);
+    assert_int_equal(reload.wait, 2000);
+    reload.done = false;
+    reload.result = 1;
+    assert_int_equal(host_reload(hf.host, "probe", "number=5,wait=4s", reload_on_done, NULL, &e),
+                     0);
+    UNTIL(reload.done);
+    assert_int_equal(reload.err, ERR_INVALID);
+    assert_string_equal(reload.why, "not on a Friday");
+    assert_int_equal(reload.reloads, 2);
+    probe_lead(); /* it goes on */
+    host_fixture_close();
+    probe_plugin.options = probe_options;
+    probe_plugin.reload = NULL;
+}
+
 /* serve tells its role once the barrier is applied, and when it is lost. */
 static void serve_tells_its_role(void **state)
 {
@@ -394,6 +467,7 @@ int main(void)
         T(a_write_under_way_ends_unknown),
         T(an_older_stamp_is_refused),
         T(writes_of_a_term_are_stamped),
+        T(reload_changes_what_may_change),
         T(serve_tells_its_role),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
