@@ -229,6 +229,7 @@ def main():
             await_line(server, "plugin loaded", version="1.1")
             await_true("the second term", lambda: len(lines(server, "plugin leads")) == 2)
             assert lines(server, "plugin leads")[1]["term"] > first
+            equal(lines(server, "found an unknown file in the data directory, leaving it alone"), [])
             copies = [f for f in os.listdir(os.path.join(server.data_dir, "plugins.d"))
                       if f.endswith(".so")]
             equal(len(copies), 1, "copies")
