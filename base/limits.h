@@ -99,8 +99,17 @@
 #define RPC_STATUS_TEXT_BYTES_MAX 2048u
 /* Freed small blocks kept for reuse per loop. */
 #define RPC_POOL_BYTES_MAX (2u * 1024u * 1024u)
-/* HTTP/1.1: request body, bytes of following requests kept while one is answered, idle time. */
-#define RPC_HTTP1_BODY_BYTES_MAX     (64u * 1024u)
+/* A route without a limit of its own: a request body given to its handler whole. */
+#define RPC_HTTP_BODY_BYTES_MAX (64u * 1024u)
+/* A streamed request body that makes no progress for so long ends its request, unless its handler
+ * is what it waits for. */
+#define RPC_HTTP_BODY_IDLE_MS 30000u
+/* A body nobody wants any more is read up to here to keep its HTTP/1.1 connection; a longer one
+ * costs the connection, which is cheaper for both. */
+#define RPC_HTTP1_DRAIN_BYTES_MAX (256u * 1024u)
+/* Routes of one server: an API server has one per kind at most. */
+#define RPC_ROUTES_MAX 4096u
+/* HTTP/1.1: bytes of following requests kept while one is answered, idle time. */
 #define RPC_HTTP1_PIPELINE_BYTES_MAX (16u * 1024u)
 #define RPC_HTTP1_IDLE_MS            120000u
 /* An HTTP/1.1 answer that the peer does not read at all for this long. */

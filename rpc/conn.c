@@ -207,7 +207,7 @@ void conn_eof(struct conn *c)
         if (!c->write_pending) {
             conn_flush(c);
         }
-        if (c->state == CONN_H1 && c->write_pending) {
+        if (c->state == CONN_H1 && (c->write_pending || h1_has_output(c->h1))) {
             c->ops->read_stop(c);
             c->read_stopped = true;
             return;

@@ -60,6 +60,7 @@ struct conn {
     bool write_pending; /* ops->write has not completed */
     bool read_stopped;
     bool flushing_last; /* when all is written: LINGER */
+    bool secure;        /* its bytes come through TLS */
     uint8_t detected;   /* bytes of the preface seen so far */
     struct h1 *h1;
     struct h2 *h2;
