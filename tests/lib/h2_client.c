@@ -70,6 +70,10 @@ static int client_header(nghttp2_session *session, const nghttp2_frame *frame, c
         return 0;
     }
     struct slice n = slice_of(name, name_len);
+    buf_append_slice(&r->headers, n);
+    buf_append_str(&r->headers, ": ");
+    buf_append(&r->headers, value, value_len);
+    buf_append_byte(&r->headers, '\n');
     if (slice_eq(n, slice_str(":status"))) {
         copy_text(r->http_status, sizeof(r->http_status), value, value_len);
     } else if (slice_eq(n, slice_str("content-type"))) {
@@ -204,6 +208,7 @@ void h2_client_close(struct h2_client *c)
         close(c->fd);
     }
     for (size_t i = 0; i < c->reply_count; i++) {
+        buf_close(&c->replies[i]->headers);
         buf_close(&c->replies[i]->data);
         buf_close(&c->replies[i]->upload);
         mem_free(c->replies[i]);

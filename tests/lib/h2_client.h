@@ -24,11 +24,12 @@ struct h2_reply {
     char content_type[64];
     int grpc_status; /* -1 = none seen */
     char grpc_message[4096];
-    int header_blocks; /* HEADERS frames: 1 = trailers-only, 2 = headers and trailers */
-    struct buf data;   /* DATA bytes, framing of gRPC included */
-    size_t data_taken; /* by h2_reply_message */
-    bool ended;        /* END_STREAM came */
-    bool closed;       /* the stream is closed */
+    struct buf headers; /* "name: value\n" of each, of all blocks */
+    int header_blocks;  /* HEADERS frames: 1 = trailers-only, 2 = headers and trailers */
+    struct buf data;    /* DATA bytes, framing of gRPC included */
+    size_t data_taken;  /* by h2_reply_message */
+    bool ended;         /* END_STREAM came */
+    bool closed;        /* the stream is closed */
     uint32_t error_code;
     /* What this side still has to send; see h2_client_call. */
     struct buf upload;
