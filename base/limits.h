@@ -52,7 +52,18 @@
 /* One log line: longer values are cut. It lies on the stack of whoever logs. */
 #define LOG_LINE_BYTES_MAX 16384u
 
+/* ---- TLS (base/tls.h) ---- */
+/* A file of certificates or a key: a list of every public authority has a quarter of it. */
+#define TLS_FILE_BYTES_MAX (1024u * 1024u)
+/* Files are looked at for changes no more often than this. */
+#define TLS_CHECK_MS 1000u
+/* The names of one client certificate, as text. */
+#define TLS_PEER_BYTES_MAX (64u * 1024u)
+
 /* ---- front end (rpc/) ---- */
+/* TLS answers to a peer that does not read (key updates, alerts), besides what was written for it;
+ * beyond: closed. */
+#define RPC_TLS_UNSENT_BYTES_MAX (256u * 1024u)
 /* One shared buffer per loop for reads and one for writes: a turn moves at most this much at a
  * time for a connection, and it is all a slow reader makes us copy aside. */
 #define RPC_READ_BUFFER_BYTES  (64u * 1024u)

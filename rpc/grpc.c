@@ -20,6 +20,7 @@
 #include "rpc/conn.h"
 #include "rpc/grpc_text.h"
 #include "rpc/h2_exchange.h"
+#include "rpc/secure.h"
 
 #define H2_CANCEL            8u
 #define H2_REFUSED_STREAM    7u
@@ -37,7 +38,7 @@ struct rpc_call *grpc_new(struct rpc_server *s, struct conn *c)
     }
     call->server = s;
     call->conn = c;
-    call->http = server_http_on_h2(s, c->secure);
+    call->http = server_http_on_h2(s, c->security != NULL);
     call->kept_cap = sizeof(call->kept_inline);
     call->deadline.fire = grpc_deadline_passed;
     list_init(&call->writable);
@@ -434,6 +435,11 @@ const struct rpc_method *rpc_call_method(const struct rpc_call *call)
 const char *rpc_call_peer(const struct rpc_call *call)
 {
     return conn_peer(call->conn);
+}
+
+const struct tls_peer *rpc_call_peer_identity(const struct rpc_call *call)
+{
+    return call->conn->security != NULL ? secure_peer(call->conn->security) : NULL;
 }
 
 void rpc_call_set_data(struct rpc_call *call, void *data)

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "rpc/conn.h"
 #include "rpc/http_impl.h"
+#include "rpc/secure.h"
 
 /* ---- parts of a request ---------------------------------------------------------------------- */
 
@@ -73,6 +74,16 @@ int http_protocol(const struct http_request *req)
 const char *http_peer(struct http_request *req)
 {
     return conn_peer(req->conn);
+}
+
+bool http_is_tls(const struct http_request *req)
+{
+    return req->conn->security != NULL;
+}
+
+const struct tls_peer *http_peer_identity(const struct http_request *req)
+{
+    return req->conn->security != NULL ? secure_peer(req->conn->security) : NULL;
 }
 
 void *http_server_data(const struct http_request *req)
@@ -380,6 +391,7 @@ void http_respond(struct http_request *req, int status, const char *content_type
                   const struct http_header_field *headers, struct slice body)
 {
     if (WARN_IF(req->begun || req->finished, "an HTTP request was answered twice")) {
+        http_abort(req); /* the handler has let go of it */
         return;
     }
     if (http_send_head(req, status, content_type, headers, body.len, true)) {

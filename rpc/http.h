@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "base/tls.h"
 #include "rpc/call.h"
 
 struct http_request;
@@ -62,6 +63,10 @@ struct slice http_body(const struct http_request *req);
 int http_protocol(const struct http_request *req);
 /* "127.0.0.1:51234" of the peer, "@" for a unix socket. */
 const char *http_peer(struct http_request *req);
+/* Did the request come over TLS? And who is the peer by its certificate: NULL without one; look at
+ * `verified`. Valid as long as the exchange. */
+bool http_is_tls(const struct http_request *req);
+const struct tls_peer *http_peer_identity(const struct http_request *req);
 void *http_server_data(const struct http_request *req); /* rpc_server_options.data */
 void *http_route_data(const struct http_request *req);
 

@@ -47,7 +47,8 @@ static bool http_check_host(struct http_request *req)
         return false;
     }
     const char *const *allowed = req->server->options.host_whitelist;
-    if (req->conn->secure || list_allows_all(allowed) || list_has(allowed, http_host_name(host))) {
+    if (req->conn->security != NULL || list_allows_all(allowed) ||
+        list_has(allowed, http_host_name(host))) {
         return true;
     }
     if (server_refusal_due(req->server)) {

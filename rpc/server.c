@@ -187,6 +187,7 @@ static void server_free(struct rpc_server *s)
     pool_close(&s->pool);
     mem_free(s->read_buffer);
     mem_free(s->write_buffer);
+    mem_free(s->plain_buffer);
     mem_free(s);
 }
 

@@ -30,6 +30,7 @@ struct rpc_server {
     nghttp2_mem h2_mem;
     uint8_t *read_buffer;  /* RPC_READ_BUFFER_BYTES, lent to one read at a time */
     uint8_t *write_buffer; /* RPC_WRITE_BUFFER_BYTES, filled and written by one flush at a time */
+    uint8_t *plain_buffer; /* RPC_READ_BUFFER_BYTES: what TLS decrypts to; NULL without TLS */
 
     struct list conns;    /* every connection until its memory is freed */
     struct list dirty;    /* connections with something to write or to finish */
