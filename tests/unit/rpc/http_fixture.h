@@ -1,5 +1,5 @@
 /* http_fixture.h - a server of plain HTTP whose exchanges the test itself drives, and two clients
- * of it: a raw HTTP/1.1 socket and an HTTP/2 connection. For test_http.
+ * of it: a raw HTTP/1.1 socket and an HTTP/2 connection. For test_http and test_secure.
  *
  * Routes: /stream takes any method with streams_body and keeps the exchange in web.req; /slow keeps
  * it with the whole body; /echo answers with the whole body. */
