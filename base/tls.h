@@ -36,14 +36,18 @@ struct tls_options {
     const char *ca_file;   /* PEM: who may have signed clients' certificates, roots or
                               intermediates; NULL: the system's list when clients are required */
     enum tls_client_auth client_auth;
+    /* TLS 1.2 suites by their IANA names (Go's, also its short ..._CHACHA20_POLY1305), ended by
+     * NULL; NULL or empty: the default. Those of TLS 1.3 may be among them and change nothing, as
+     * in Go; none but them means no TLS 1.2. */
+    const char *const *cipher_suites;
     int version_min; /* 12 or 13; 0 = 12 */
     int version_max; /* 12 or 13; 0 = the newest */
 };
 
 /* Loads the files (blocks on them; they may have TLS_FILE_BYTES_MAX each). NULL with a sentence in
  * e: "server.pem: no start line", "key.pem: the key is encrypted", "cert.pem, key.pem: private key
- * does not match public key". A certificate that has expired or is not valid yet is loaded, with a
- * warning in the log: the clock may be what is wrong. */
+ * does not match public key", 'unexpected TLS cipher suite "X"'. A certificate that has expired or
+ * is not valid yet is loaded, with a warning in the log: the clock may be what is wrong. */
 struct tls_context *tls_context_new(const struct tls_options *options, struct errmsg *e);
 /* Connections that were made with it may live on. NULL is fine. */
 void tls_context_free(struct tls_context *x);

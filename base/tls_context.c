@@ -1,6 +1,7 @@
 /* tls_context.c - certificates, keys and trust from files, and their reload; see tls.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ struct tls_context {
     SSL_CTX *ssl;
     char *files[TLS_FILES]; /* NULL = none */
     enum tls_client_auth client_auth;
+    char *ciphers; /* OpenSSL's form; NULL = the default */
     int version_min;
     int version_max;
     struct tls_stamp loaded[TLS_FILES];  /* as they were when `ssl` was made */
@@ -285,6 +287,9 @@ static int tls_set_up(const struct tls_context *x, SSL_CTX *ssl, struct errmsg *
         SSL_CTX_set_max_proto_version(ssl, tls_protocol(x->version_max)) != 1) {
         return errmsg_set(e, ERR_INVALID, "TLS versions: %s", tls_reason());
     }
+    if (x->ciphers != NULL && SSL_CTX_set_cipher_list(ssl, x->ciphers) != 1) {
+        return errmsg_set(e, ERR_INVALID, "TLS cipher suites: %s", tls_reason());
+    }
     if (x->client_auth != TLS_CLIENT_NONE) {
         int mode = SSL_VERIFY_PEER;
         if (x->client_auth == TLS_CLIENT_REQUIRE) {
@@ -334,10 +339,50 @@ void tls_context_free(struct tls_context *x)
         return;
     }
     SSL_CTX_free(x->ssl);
+    mem_free(x->ciphers);
     for (int i = 0; i < TLS_FILES; i++) {
         mem_free(x->files[i]);
     }
     mem_free(x);
+}
+
+/* "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" to "ECDHE-RSA-AES128-GCM-SHA256"; NULL: unknown. */
+static const char *tls_cipher_name(const char *suite)
+{
+    char longer[128];
+    const char *name = OPENSSL_cipher_name(suite);
+    if (name == NULL || name[0] == '(') {
+        snprintf(longer, sizeof(longer), "%s_SHA256", suite);
+        name = OPENSSL_cipher_name(longer);
+    }
+    return name == NULL || name[0] == '(' ? NULL : name;
+}
+
+static int tls_set_ciphers(struct tls_context *x, const char *const *suites, struct errmsg *e)
+{
+    struct buf list;
+    bool any = false;
+    int err = 0;
+    buf_init(&list);
+    for (; err == 0 && suites != NULL && *suites != NULL; suites++) {
+        const char *name = tls_cipher_name(*suites);
+        any = true;
+        if (name == NULL) {
+            err = errmsg_set(e, ERR_INVALID, "unexpected TLS cipher suite \"%s\"", *suites);
+        } else if (strncmp(name, "TLS_", 4) != 0) { /* TLS 1.3 has one kind of name */
+            buf_append_str(&list, list.len > 0 ? ":" : "");
+            buf_append_str(&list, name);
+        }
+    }
+    if (err == 0 && any && list.len == 0) {
+        x->version_min = 13;
+    } else if (err == 0 && any) {
+        buf_append_byte(&list, '\0');
+        x->ciphers = list.failed ? NULL : mem_strdup((const char *)list.data);
+        err = x->ciphers != NULL ? 0 : errmsg_set(e, ERR_NOMEM, "TLS: out of memory");
+    }
+    buf_close(&list);
+    return err;
 }
 
 struct tls_context *tls_context_new(const struct tls_options *options, struct errmsg *e)
@@ -360,7 +405,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct er
         }
     }
     tls_stamps(x, x->loaded);
-    if (tls_load(x, &x->ssl, e) != 0) {
+    if (tls_set_ciphers(x, options->cipher_suites, e) != 0 || tls_load(x, &x->ssl, e) != 0) {
         tls_context_free(x);
         return NULL;
     }

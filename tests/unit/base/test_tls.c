@@ -297,6 +297,42 @@ static void old_versions_and_unknown_protocols_are_refused(void **state)
     tls_context_free(x);
 }
 
+static void cipher_suites_are_chosen(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    static const char *const one[] = {"TLS_AES_128_GCM_SHA256",
+                                      "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", NULL};
+    static const char *const none[] = {"TLS_AES_128_GCM_SHA256", NULL};
+    static const char *const bad[] = {"TLS_NO_SUCH", NULL};
+    struct tls_options o = {
+        .cert_file = file("server.pem"), .key_file = file("server.key"), .cipher_suites = one};
+    struct tls_context *x = tls_context_new(&o, &e);
+    assert_non_null(x);
+    struct pair p;
+    pair_open(&p, x, NULL, "ca.pem", NULL);
+    SSL_set_max_proto_version(p.client, TLS1_2_VERSION);
+    expect_talk(&p);
+    assert_string_equal(SSL_get_cipher_name(p.client), "ECDHE-ECDSA-CHACHA20-POLY1305");
+    pair_close(&p);
+    pair_open(&p, x, NULL, "ca.pem", NULL);
+    SSL_set_max_proto_version(p.client, TLS1_2_VERSION);
+    SSL_set_cipher_list(p.client, "ECDHE-ECDSA-AES128-GCM-SHA256");
+    expect_refused(&p, "tls: no cipher suite supported by both client and server", 40);
+    pair_close(&p);
+    tls_context_free(x);
+    o.cipher_suites = none;
+    x = tls_context_new(&o, &e);
+    pair_open(&p, x, NULL, "ca.pem", NULL);
+    SSL_set_max_proto_version(p.client, TLS1_2_VERSION);
+    expect_refused(&p, "tls: client offered only unsupported versions", 70);
+    pair_close(&p);
+    tls_context_free(x);
+    o.cipher_suites = bad;
+    assert_null(tls_context_new(&o, &e));
+    assert_string_equal(e.text, "unexpected TLS cipher suite \"TLS_NO_SUCH\"");
+}
+
 static void client_certificates_are_required(void **state)
 {
     (void)state;
@@ -631,6 +667,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_protocols_and_cuts),
         cmocka_unit_test(old_versions_and_unknown_protocols_are_refused),
+        cmocka_unit_test(cipher_suites_are_chosen),
         cmocka_unit_test(client_certificates_are_required),
         cmocka_unit_test(requested_certificates_are_judged_but_let_in),
         cmocka_unit_test(identity_is_read),
