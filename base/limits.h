@@ -116,8 +116,11 @@
  * is what it waits for. */
 #define RPC_HTTP_BODY_IDLE_MS 30000u
 /* A body nobody wants any more is read up to here to keep its HTTP/1.1 connection; a longer one
- * costs the connection, which is cheaper for both. */
-#define RPC_HTTP1_DRAIN_BYTES_MAX (256u * 1024u)
+ * costs the connection, which is cheaper for both. On HTTP/2 it is read so far and so long before
+ * the stream is reset: a reset before the end of a small body makes some clients (curl 7.88) forget
+ * the answer. */
+#define RPC_HTTP_DRAIN_BYTES_MAX (256u * 1024u)
+#define RPC_HTTP_DRAIN_MS        2000u
 /* Routes of one server: an API server has one per kind at most. */
 #define RPC_ROUTES_MAX 4096u
 /* HTTP/1.1: bytes of following requests kept while one is answered, idle time. */

@@ -282,7 +282,7 @@ static bool h1_may_drain(const struct h1 *h)
     const struct http_request *req = &h->req;
     /* Who waits for "100 Continue" may or may not send the body now. */
     return !req->expects_continue &&
-           (req->declared == HTTP_BYTES_UNKNOWN || req->declared <= RPC_HTTP1_DRAIN_BYTES_MAX);
+           (req->declared == HTTP_BYTES_UNKNOWN || req->declared <= RPC_HTTP_DRAIN_BYTES_MAX);
 }
 
 static void h1_begin(struct http_request *req, int status, struct slice lines, uint64_t body_bytes,
@@ -400,7 +400,7 @@ static bool h1_may_parse(const struct h1 *h)
 static void h1_drain(struct h1 *h, size_t n)
 {
     h->drained += n;
-    if (h->drained > RPC_HTTP1_DRAIN_BYTES_MAX) {
+    if (h->drained > RPC_HTTP_DRAIN_BYTES_MAX) {
         conn_finish_after_flush(h->conn);
     }
 }

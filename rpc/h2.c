@@ -231,7 +231,9 @@ static int h2_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         struct h2_stream *stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0
                                        ? h2_stream_of(session, frame->hd.stream_id)
                                        : NULL;
-        if (stream != NULL && !stream->half_closed) {
+        if (stream != NULL && stream->is_exchange) {
+            h2_exchange_answered(h2_exchange(stream));
+        } else if (stream != NULL && !stream->half_closed) {
             /* Answered before the client was done: it need not send the rest. */
             return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                              NGHTTP2_NO_ERROR);

@@ -12,6 +12,7 @@
 #include "rpc/conn.h"
 #include "rpc/grpc.h"
 
+#define H2_NO_ERROR       0u
 #define H2_INTERNAL_ERROR 2u
 #define H2_REFUSED_STREAM 7u
 
@@ -171,6 +172,20 @@ static const struct http_carrier exchange_carrier = {
 
 /* ---- from the framing ------------------------------------------------------------------------ */
 
+/* It need not send the rest. */
+static void exchange_stop_sending(struct h2_exchange *x)
+{
+    if (!x->reset) {
+        x->reset = true;
+        h2_reset(&x->stream, H2_NO_ERROR);
+    }
+}
+
+static void exchange_drain_over(struct rpc_timer *t)
+{
+    exchange_stop_sending(LIST_ENTRY(t, struct h2_exchange, drain));
+}
+
 static uint64_t exchange_declared(const struct http_request *req)
 {
     struct slice text = http_header(req, "content-length");
@@ -228,6 +243,7 @@ void h2_exchange_start(struct rpc_call *call)
         return;
     }
     x->stream.is_exchange = true;
+    x->drain.fire = exchange_drain_over;
     http_request_init(&x->req, call->conn, &exchange_carrier);
     x->req.version = 20;
     flow_init_raw(&x->out);
@@ -251,9 +267,31 @@ void h2_exchange_start(struct rpc_call *call)
     }
 }
 
+void h2_exchange_answered(struct h2_exchange *x)
+{
+    struct rpc_server *s = x->req.server;
+    const struct http_request *req = &x->req;
+    if (x->stream.half_closed) {
+        return;
+    }
+    x->answered = true;
+    /* Who waits for "100 Continue" has sent nothing. */
+    bool small = req->declared == HTTP_BYTES_UNKNOWN || req->declared <= RPC_HTTP_DRAIN_BYTES_MAX;
+    if (req->expects_continue || !small ||
+        !timers_set(&s->timers, &x->drain, server_now_ms(s) + RPC_HTTP_DRAIN_MS)) {
+        exchange_stop_sending(x);
+    }
+}
+
 void h2_exchange_data(struct h2_exchange *x, struct slice bytes)
 {
     struct http_request *req = &x->req;
+    if (x->answered) {
+        x->drained += bytes.len;
+        if (x->drained > RPC_HTTP_DRAIN_BYTES_MAX) {
+            exchange_stop_sending(x);
+        }
+    }
     if (x->held.len == 0 && http_wants_body(req)) {
         http_body_data(req, bytes);
         h2_consume(&x->stream, bytes.len);
@@ -278,6 +316,7 @@ void h2_exchange_closed(struct h2_exchange *x)
 {
     struct rpc_server *s = x->req.server;
     x->reset = true;
+    timers_cancel(&s->timers, &x->drain);
     http_gone(&x->req);
     exchange_drop_output(x);
     server_release_input(s, x->held.len + x->text_charged);

@@ -38,6 +38,9 @@ struct h2_exchange {
     size_t text_charged;
     struct buf held; /* body bytes the handler does not want yet: at most the stream's window */
     bool reset;      /* RST_STREAM was submitted */
+    bool answered;   /* whole, while the body was still coming: the rest is thrown away */
+    size_t drained;
+    struct rpc_timer drain;
 };
 
 /* The call's headers are complete and it is no gRPC: puts an exchange in its place, frees it, and
@@ -49,5 +52,7 @@ void h2_exchange_end(struct h2_exchange *x);
 void h2_exchange_closed(struct h2_exchange *x);
 size_t h2_exchange_output_ready(struct h2_exchange *x, size_t wanted, bool *end, bool *blocked);
 void h2_exchange_output_take(struct h2_exchange *x, uint8_t *out, size_t n);
+/* The last frame of the answer was sent. */
+void h2_exchange_answered(struct h2_exchange *x);
 
 #endif

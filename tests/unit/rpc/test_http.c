@@ -445,6 +445,31 @@ static void early_answer_keeps_the_connection_when_cheap(void **state)
     web_stop();
 }
 
+/* The same on HTTP/2: the stream is reset only when the rest is large or slow. */
+static void early_answer_lets_a_small_body_end(void **state)
+{
+    (void)state;
+    static uint8_t rest[RPC_HTTP_DRAIN_BYTES_MAX + 1];
+    web_start(true);
+    web_ask("PUT", "/nothing", "a", false);
+    WEB_UNTIL(web_status() == 404);
+    WEB_UNTIL(web.reply->ended);
+    web_settle();
+    h2_client_pump(&web.client);
+    assert_false(web.reply->closed);
+    web_send(rest, 1000, true);
+    WEB_UNTIL(web.reply->closed);
+    assert_int_equal(web.reply->error_code, NGHTTP2_NO_ERROR);
+    WEB_UNTIL(web.server->call_count == 0);
+    web_ask("PUT", "/nothing", "a", false);
+    WEB_UNTIL(web_status() == 404);
+    web_send(rest, sizeof(rest), false);
+    WEB_UNTIL(web.reply->closed);
+    web_ask("PUT", "/nothing", "a", false);
+    WEB_UNTIL(web.reply->closed); /* in time */
+    web_stop();
+}
+
 static void malformed_rest_of_a_body_is_told(void **state)
 {
     (void)state;
@@ -798,6 +823,7 @@ int main(void)
         TWO(continue_waits_for_the_handler),
         T(other_expectations_get_417),
         T(early_answer_keeps_the_connection_when_cheap),
+        T(early_answer_lets_a_small_body_end),
         T(malformed_rest_of_a_body_is_told),
         T(slow_whole_body_gets_408_on_both),
         T(upgrades_are_ordinary_requests),
