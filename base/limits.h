@@ -113,7 +113,7 @@
 /* A route without a limit of its own: a request body given to its handler whole. */
 #define RPC_HTTP_BODY_BYTES_MAX (64u * 1024u)
 /* A streamed request body that makes no progress for so long ends its request, unless its handler
- * is what it waits for. */
+ * is what it waits for (a server's option; this is the default). */
 #define RPC_HTTP_BODY_IDLE_MS 30000u
 /* A body nobody wants any more is read up to here to keep its HTTP/1.1 connection; a longer one
  * costs the connection, which is cheaper for both. On HTTP/2 it is read so far and so long before

@@ -222,7 +222,7 @@ void http_body_data(struct http_request *req, struct slice bytes)
         http_collect_part(req, bytes);
         return;
     }
-    http_arm(req, RPC_HTTP_BODY_IDLE_MS);
+    http_arm(req, req->server->options.body_idle_ms);
     req->on_body(req, bytes, false);
 }
 
@@ -280,7 +280,7 @@ void http_resume_body(struct http_request *req)
         http_go_on(req);
     }
     if (!req->body_ended) {
-        http_arm(req, RPC_HTTP_BODY_IDLE_MS);
+        http_arm(req, req->server->options.body_idle_ms);
     }
     req->due_body = true;
     http_schedule(req);

@@ -156,6 +156,7 @@ static void server_set_options(struct rpc_server *s, const struct rpc_server_opt
     server_default_u64(&o->keepalive_interval_ms, 7200000);
     server_default_u64(&o->keepalive_timeout_ms, 20000);
     server_default_u64(&o->handshake_timeout_ms, 10000);
+    server_default_u64(&o->body_idle_ms, RPC_HTTP_BODY_IDLE_MS);
 }
 
 /* The loop's handles keep nothing alive: listeners and connections do. */

@@ -40,6 +40,7 @@ struct rpc_server_options {
     uint64_t keepalive_interval_ms;  /* idle: server ping after [7200000] */
     uint64_t keepalive_timeout_ms;   /* unanswered ping: close after [20000] */
     uint64_t handshake_timeout_ms;   /* no TLS and preface or HTTP/1 head within [10000] */
+    uint64_t body_idle_ms;           /* streamed request body without progress [30000] */
     /* NULL-terminated lists for plain HTTP; NULL or a list with "*" allows all (the default). */
     const char *const *cors;           /* origins that may read answers (H-10) */
     const char *const *host_whitelist; /* values of the Host header without its port (H-09) */

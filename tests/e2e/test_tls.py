@@ -155,9 +155,17 @@ def server_only(tally, ca, other):
             equal(etcdctl(base, "get", "a", ca=ca.cert)[1], "a\nb\n")
             status, out, _ = etcdctl(base, "endpoint", "health", ca=ca.cert)
             equal(status, 0, out)
+            with subprocess.Popen(["etcdctl", "--endpoints", base, "--cacert", ca.cert, "watch", "--rev=1", "a"],
+                                  stdout=subprocess.PIPE, text=True, env=ETCDCTL_ENV) as watch:
+                try:
+                    equal([watch.stdout.readline() for _ in range(3)], ["PUT\n", "a\n", "b\n"])
+                    equal(etcdctl(base, "put", "a", "later", ca=ca.cert)[0], 0)
+                    equal([watch.stdout.readline() for _ in range(3)], ["PUT\n", "a\n", "later\n"])
+                finally:
+                    watch.kill()
         with tally.case("the plain port is served beside it"):
             equal(curl(f"http://127.0.0.1:{server.plain}/health")[0], 200)
-            equal(etcdctl(f"http://127.0.0.1:{server.plain}", "get", "a")[1], "a\nb\n")
+            equal(etcdctl(f"http://127.0.0.1:{server.plain}", "get", "a")[1], "a\nlater\n")
         with tally.case("a client that trusts another authority leaves, and that is logged"):
             status, _, error, _ = curl(base + "/health", "--cacert", other.cert)
             equal(status, 0)

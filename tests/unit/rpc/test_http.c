@@ -504,6 +504,39 @@ static void slow_whole_body_gets_408_on_both(void **state)
     }
 }
 
+/* A streamed body may take its time, but not stand still, unless the handler holds it back. */
+static void stalled_body_gets_408(void **state)
+{
+    (void)state;
+    for (int h2 = 0; h2 < 2; h2++) {
+        const struct rpc_server_options o = {.body_idle_ms = 80};
+        web_start_with(o, h2 != 0);
+        web_ask("PUT", "/stream", "a", false);
+        WEB_UNTIL(web.req != NULL);
+        http_read_body(web.req, 100, web_body);
+        for (int i = 0; i < 10; i++) {
+            uint64_t until = test_now_ms() + 20;
+            while (test_now_ms() < until) {
+                web_pump();
+            }
+            web_send("b", 1, false);
+        }
+        WEB_UNTIL(web.got.len == 11);
+        assert_non_null(web.req);
+        http_pause_body(web.req);
+        uint64_t until = test_now_ms() + 150;
+        while (test_now_ms() < until) {
+            web_pump();
+        }
+        assert_non_null(web.req);
+        http_resume_body(web.req);
+        WEB_UNTIL(web.req == NULL);
+        assert_int_equal(web.closes, 1);
+        WEB_UNTIL(web_status() == 408);
+        web_stop();
+    }
+}
+
 /* ---- HTTP/2 ---------------------------------------------------------------------------------- */
 
 static void upgrades_are_ordinary_requests(void **state)
@@ -826,6 +859,7 @@ int main(void)
         T(early_answer_lets_a_small_body_end),
         T(malformed_rest_of_a_body_is_told),
         T(slow_whole_body_gets_408_on_both),
+        T(stalled_body_gets_408),
         T(upgrades_are_ordinary_requests),
         T(grpc_and_http_share_a_connection),
         T(large_heads_get_431_on_http2),
