@@ -29,9 +29,10 @@ B ?= build/$(if $(variant),out$(variant),out)
 # ---- packages --------------------------------------------------------------------------------
 # What a fresh Debian 12 lacks. Build: needed by `make`; test: by `make check` on top.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libraft-dev liblmdb-dev libuv1-dev libnghttp2-dev \
-    libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libhttp-parser-dev libyaml-dev
+    libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libhttp-parser-dev libyaml-dev \
+    libssl-dev
 TEST_PACKAGES := libcmocka-dev python3 python3-etcd3 etcd-client etcd-server curl valgrind clang \
-    libclang-rt-14-dev clang-format-14 nghttp2-client procps
+    libclang-rt-14-dev clang-format-14 nghttp2-client procps openssl
 
 # ---- tools and flags -------------------------------------------------------------------------
 CC := gcc
@@ -54,7 +55,7 @@ ifneq ($(COV),)
 CFLAGS += --coverage
 LDFLAGS += --coverage
 endif
-LIBS := -lraft -luv -llmdb -lnghttp2 -lprotobuf-c -lhttp_parser -lyaml -lm
+LIBS := -lraft -luv -llmdb -lnghttp2 -lprotobuf-c -lhttp_parser -lyaml -lssl -lcrypto -lm
 TEST_LIBS := -lcmocka
 
 # ---- sources ---------------------------------------------------------------------------------

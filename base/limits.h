@@ -52,7 +52,18 @@
 /* One log line: longer values are cut. It lies on the stack of whoever logs. */
 #define LOG_LINE_BYTES_MAX 16384u
 
+/* ---- TLS (base/tls.h) ---- */
+/* A file of certificates or a key: a list of every public authority has a quarter of it. */
+#define TLS_FILE_BYTES_MAX (1024u * 1024u)
+/* Files are looked at for changes no more often than this. */
+#define TLS_CHECK_MS 1000u
+/* The names of one client certificate, as text. */
+#define TLS_PEER_BYTES_MAX (64u * 1024u)
+
 /* ---- front end (rpc/) ---- */
+/* TLS answers to a peer that does not read (key updates, alerts), besides what was written for it;
+ * beyond: closed. */
+#define RPC_TLS_UNSENT_BYTES_MAX (256u * 1024u)
 /* One shared buffer per loop for reads and one for writes: a turn moves at most this much at a
  * time for a connection, and it is all a slow reader makes us copy aside. */
 #define RPC_READ_BUFFER_BYTES  (64u * 1024u)
@@ -99,8 +110,20 @@
 #define RPC_STATUS_TEXT_BYTES_MAX 2048u
 /* Freed small blocks kept for reuse per loop. */
 #define RPC_POOL_BYTES_MAX (2u * 1024u * 1024u)
-/* HTTP/1.1: request body, bytes of following requests kept while one is answered, idle time. */
-#define RPC_HTTP1_BODY_BYTES_MAX     (64u * 1024u)
+/* A route without a limit of its own: a request body given to its handler whole. */
+#define RPC_HTTP_BODY_BYTES_MAX (64u * 1024u)
+/* A streamed request body that makes no progress for so long ends its request, unless its handler
+ * is what it waits for (a server's option; this is the default). */
+#define RPC_HTTP_BODY_IDLE_MS 30000u
+/* A body nobody wants any more is read up to here to keep its HTTP/1.1 connection; a longer one
+ * costs the connection, which is cheaper for both. On HTTP/2 it is read so far and so long before
+ * the stream is reset: a reset before the end of a small body makes some clients (curl 7.88) forget
+ * the answer. */
+#define RPC_HTTP_DRAIN_BYTES_MAX (256u * 1024u)
+#define RPC_HTTP_DRAIN_MS        2000u
+/* Routes of one server: an API server has one per kind at most. */
+#define RPC_ROUTES_MAX 4096u
+/* HTTP/1.1: bytes of following requests kept while one is answered, idle time. */
 #define RPC_HTTP1_PIPELINE_BYTES_MAX (16u * 1024u)
 #define RPC_HTTP1_IDLE_MS            120000u
 /* An HTTP/1.1 answer that the peer does not read at all for this long. */

@@ -25,7 +25,7 @@ enum kvd_io_mode { KVD_IO_AUTO, KVD_IO_KAIO, KVD_IO_THREAD };
 
 enum kvd_compaction_mode { KVD_COMPACTION_PERIODIC, KVD_COMPACTION_REVISION };
 
-/* Listen lists hold KVD_HTTP and KVD_UNIX only until TLS lands; advertised ones may name any. */
+/* The list of peers' listeners holds KVD_HTTP and KVD_UNIX only until peers speak TLS. */
 enum kvd_scheme { KVD_HTTP, KVD_HTTPS, KVD_UNIX, KVD_UNIXS };
 
 struct kvd_url {
@@ -100,6 +100,15 @@ struct kvd_config {
     /* Plugins. */
     const char *const *plugins; /* --plugin, NULL-terminated */
     const char *plugin_dir;     /* "" = none */
+    /* TLS of client and metrics listeners. The files are set when a URL needs them, else NULL. */
+    bool tls; /* a URL needs it */
+    const char *cert_file;
+    const char *key_file;
+    const char *trusted_ca_file; /* NULL: the system's, when clients are required */
+    bool client_cert_required;
+    const char *const *cipher_suites; /* NULL-terminated; empty: the default */
+    int tls_version_min;              /* 12 or 13 */
+    int tls_version_max;              /* 12, 13, or 0: the newest */
 
     /* Logs. Main has applied them before anything else runs. */
     enum log_level log_level;

@@ -79,46 +79,6 @@ static int config_validate_timing(const struct flag_values *f, struct errmsg *e)
     return 0;
 }
 
-/* 0 = empty, 2 = TLS1.2, 3 = TLS1.3, -1 = neither. */
-static int config_tls_version(const char *word)
-{
-    if (*word == '\0') {
-        return 0;
-    }
-    return strcmp(word, "TLS1.2") == 0 ? 2 : strcmp(word, "TLS1.3") == 0 ? 3 : -1;
-}
-
-static int config_validate_tls(const struct flag_values *f, struct errmsg *e)
-{
-    const char *low = config_text(f, FLAG_tls_min_version);
-    const char *high = config_text(f, FLAG_tls_max_version);
-    int oldest = config_tls_version(low);
-    int newest = config_tls_version(high);
-    if (oldest < 0 || newest < 0) {
-        return errmsg_set(e, ERR_INVALID,
-                          "unexpected TLS version \"%s\" (must be one of TLS1.2, "
-                          "TLS1.3)",
-                          oldest < 0 ? low : high);
-    }
-    if (newest != 0 && oldest > newest) {
-        return errmsg_set(e, ERR_INVALID, "min version (%s) is greater than max version (%s)", low,
-                          high);
-    }
-    if (oldest == 3 && !config_empty(f, FLAG_cipher_suites)) {
-        return errmsg_set(e, ERR_INVALID,
-                          "cipher suites cannot be configured when only TLS1.3 is enabled");
-    }
-    if (!config_empty(f, FLAG_peer_cert_allowed_cn) &&
-        !config_empty(f, FLAG_peer_cert_allowed_hostname)) {
-        return errmsg_set(e, ERR_INVALID,
-                          "AllowedCNs and AllowedHostnames are mutually exclusive: "
-                          "--peer-cert-allowed-cn=%s, --peer-cert-allowed-hostname=%s",
-                          config_text(f, FLAG_peer_cert_allowed_cn),
-                          config_text(f, FLAG_peer_cert_allowed_hostname));
-    }
-    return 0;
-}
-
 static int config_validate_words(const struct flag_values *f, struct errmsg *e)
 {
     static const struct {
@@ -200,9 +160,7 @@ static bool config_listed(const char *const *words, size_t count, const char *wo
     return false;
 }
 
-/* The words of a comma-separated list, NULL-terminated; empty ones are nothing. NULL = no memory.
- */
-static const char *const *config_words(struct kvd_config *cfg, const char *list)
+const char *const *config_words(struct kvd_config *cfg, const char *list)
 {
     size_t most = 2;
     for (const char *p = list; *p != '\0'; p++) {
@@ -307,7 +265,7 @@ static int config_urls(struct kvd_config *cfg, const struct flag_values *f, enum
     for (size_t i = 0; i < out->count; i++) {
         const struct kvd_url *url = &out->urls[i];
         bool named = url->scheme == KVD_HTTP || url->scheme == KVD_HTTPS;
-        if (listening && (url->scheme == KVD_HTTPS || url->scheme == KVD_UNIXS)) {
+        if (id == FLAG_listen_peer_urls && (url->scheme == KVD_HTTPS || url->scheme == KVD_UNIXS)) {
             return errmsg_set(e, ERR_INVALID,
                               "%s in --%s is not supported yet (see docs/status.md)", url->text,
                               flag_row(id)->name);
@@ -642,6 +600,9 @@ int config_resolve(struct kvd_config *cfg, const struct flag_values *f,
         return errmsg_set(e, ERR_NOMEM, "out of memory");
     }
     int err = config_resolve_urls(cfg, f, e);
+    if (err == 0) {
+        err = config_resolve_tls(cfg, f, warn, data, e);
+    }
     if (err == 0) {
         err = config_resolve_raft(cfg, f, e);
     }

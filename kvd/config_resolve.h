@@ -19,4 +19,12 @@ int config_resolve(struct kvd_config *cfg, const struct flag_values *f,
 int config_resolve_compaction(struct kvd_config *cfg, const struct flag_values *f,
                               struct errmsg *e);
 
+/* The words of a comma-separated list, NULL-terminated, in cfg's arena; empty ones are nothing.
+ * NULL = no memory. */
+const char *const *config_words(struct kvd_config *cfg, const char *list);
+/* config_tls.c: the TLS flags together; then, once the URLs are there, what they mean. */
+int config_validate_tls(const struct flag_values *f, struct errmsg *e);
+int config_resolve_tls(struct kvd_config *cfg, const struct flag_values *f,
+                       void (*warn)(void *data, const char *text), void *data, struct errmsg *e);
+
 #endif

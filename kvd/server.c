@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "base/tls.h"
 #include "kvd/data_dir.h"
 #include "kvd/node_metrics.h"
 #include "kvd/raft_link.h"
@@ -39,6 +40,7 @@ struct kvd_server {
     struct svc *svc;
     struct rpc_server *clients;
     struct rpc_server *metrics; /* NULL without --listen-metrics-urls */
+    struct tls_context *tls;    /* NULL without a URL that needs it */
     int servers_left;           /* to be shut down, then to be closed */
     bool ready;
     bool stopping;
@@ -55,17 +57,48 @@ static void server_fatal(void *data, const char *why)
     s->callbacks.fatal(s->callbacks.data, why);
 }
 
-static int server_listen(struct rpc_server *rpc, const struct kvd_urls *urls, struct errmsg *e)
+static bool server_url_is_secure(const struct kvd_url *u)
+{
+    return u->scheme == KVD_HTTPS || u->scheme == KVD_UNIXS;
+}
+
+static bool server_url_is_path(const struct kvd_url *u)
+{
+    return u->scheme == KVD_UNIX || u->scheme == KVD_UNIXS;
+}
+
+/* Is the same address also listed with TLS, or without it? One listener then serves both (W-04). */
+static bool server_has_twin(const struct kvd_urls *urls, const struct kvd_url *u)
+{
+    for (size_t i = 0; i < urls->count; i++) {
+        const struct kvd_url *other = &urls->urls[i];
+        if (server_url_is_secure(other) != server_url_is_secure(u) &&
+            server_url_is_path(other) == server_url_is_path(u) && other->port == u->port &&
+            strcmp(other->host, u->host) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int server_listen(struct rpc_server *rpc, const struct kvd_urls *urls,
+                         struct tls_context *tls, struct errmsg *e)
 {
     for (size_t i = 0; i < urls->count; i++) {
         const struct kvd_url *u = &urls->urls[i];
+        bool secure = server_url_is_secure(u);
+        bool twin = server_has_twin(urls, u);
         char path[256];
         const char *host = u->host;
-        if (u->scheme == KVD_UNIX) {
+        if (twin && !secure) {
+            continue; /* the other one's listener serves it */
+        }
+        if (server_url_is_path(u)) {
             snprintf(path, sizeof(path), "unix:%s", u->host);
             host = path;
         }
-        int err = rpc_server_listen(rpc, host, u->port, e);
+        int err = secure ? rpc_server_listen_tls(rpc, host, u->port, tls, twin, e)
+                         : rpc_server_listen(rpc, host, u->port, e);
         if (err != 0) {
             return err;
         }
@@ -76,8 +109,10 @@ static int server_listen(struct rpc_server *rpc, const struct kvd_urls *urls, st
 static void server_announce(const struct kvd_urls *urls)
 {
     for (size_t i = 0; i < urls->count; i++) {
-        LOG(LOG_INFO, "serving client traffic insecurely; this is strongly discouraged!",
-            F_STR("traffic", "grpc+http"), F_STR("address", urls->urls[i].text));
+        const char *text = server_url_is_secure(&urls->urls[i])
+                               ? "serving client traffic securely"
+                               : "serving client traffic insecurely; this is strongly discouraged!";
+        LOG(LOG_INFO, text, F_STR("traffic", "grpc+http"), F_STR("address", urls->urls[i].text));
     }
 }
 
@@ -88,9 +123,9 @@ static void server_on_ready(void *data)
     if (s->stopping) {
         return;
     }
-    int err = server_listen(s->clients, &s->cfg->listen_client, &e);
+    int err = server_listen(s->clients, &s->cfg->listen_client, s->tls, &e);
     if (err == 0 && s->metrics != NULL) {
-        err = server_listen(s->metrics, &s->cfg->listen_metrics, &e);
+        err = server_listen(s->metrics, &s->cfg->listen_metrics, s->tls, &e);
     }
     if (err != 0) {
         LOG(LOG_ERROR, "cannot listen", F_STR("error", e.text));
@@ -193,6 +228,25 @@ static void server_metrics(void *data, struct buf *out)
                stats.received_bytes, stats.sent_bytes, stats.connections);
 }
 
+static int server_make_tls(struct kvd_server *s, struct errmsg *e)
+{
+    const struct kvd_config *cfg = s->cfg;
+    if (!cfg->tls) {
+        return 0;
+    }
+    const struct tls_options options = {
+        .cert_file = cfg->cert_file,
+        .key_file = cfg->key_file,
+        .ca_file = cfg->trusted_ca_file,
+        .client_auth = cfg->client_cert_required ? TLS_CLIENT_REQUIRE : TLS_CLIENT_NONE,
+        .cipher_suites = cfg->cipher_suites,
+        .version_min = cfg->tls_version_min,
+        .version_max = cfg->tls_version_max,
+    };
+    s->tls = tls_context_new(&options, e);
+    return s->tls != NULL ? 0 : ERR_INVALID;
+}
+
 static int server_make_services(struct kvd_server *s, struct errmsg *e)
 {
     const struct kvd_config *cfg = s->cfg;
@@ -254,9 +308,13 @@ int kvd_server_start(const struct kvd_config *cfg, uv_loop_t *loop,
     s->callbacks = *callbacks;
     node_metrics_register();
     raft_link_init(&s->link, server_fatal, s);
-    int err = server_open_dir(s, e);
+    int err = server_make_tls(s, e);
+    if (err == 0) {
+        err = server_open_dir(s, e);
+    }
     if (err != 0) {
         raft_link_close(&s->link);
+        tls_context_free(s->tls);
         mem_free(s);
         return err;
     }
@@ -307,6 +365,7 @@ static void server_on_serve_closed(void *data)
     struct kvd_server *s = data;
     raft_link_close(&s->link);
     data_dir_close(&s->dir);
+    tls_context_free(s->tls);
     void (*cb)(void *) = s->stopped;
     void *cb_data = s->stopped_data;
     mem_free(s);

@@ -21,6 +21,7 @@
 #include "base/blob.h"
 #include "base/buf.h"
 #include "base/slice.h"
+#include "base/tls.h"
 
 struct rpc_call;
 
@@ -90,6 +91,9 @@ uint64_t rpc_call_deadline_ns(const struct rpc_call *call);
 const struct rpc_method *rpc_call_method(const struct rpc_call *call);
 /* "127.0.0.1:51234" of the peer; valid for the life of the call. */
 const char *rpc_call_peer(const struct rpc_call *call);
+/* Who the peer is by its TLS certificate: NULL without TLS or certificate; look at `verified`.
+ * Valid for the life of the call. */
+const struct tls_peer *rpc_call_peer_identity(const struct rpc_call *call);
 /* The service's own pointer. */
 void rpc_call_set_data(struct rpc_call *call, void *data);
 void *rpc_call_data(const struct rpc_call *call);

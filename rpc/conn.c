@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "rpc/h1.h"
 #include "rpc/h2.h"
+#include "rpc/secure.h"
 
-#define CONN_TLS_HANDSHAKE 0x16 /* first byte of a TLS ClientHello record */
 /* A queued control frame holds about this much memory in the engine. */
 #define CONN_FRAME_COST 64u
 
@@ -35,6 +35,8 @@ void conn_free(struct conn *c)
     ASSERT(c->state == CONN_CLOSED);
     mem_free(c->pending);
     c->pending = NULL;
+    secure_free(c->security);
+    c->security = NULL;
     list_remove(&c->all);
     s->conn_count--;
     server_settle(s);
@@ -108,6 +110,11 @@ static void conn_timer_fired(struct rpc_timer *t)
         h1_timer(c->h1);
         break;
     case CONN_DETECT:
+        if (c->security != NULL && !secure_established(c->security)) {
+            server_log_refusal(c->server, conn_peer(c), "tls: handshake timed out");
+        }
+        conn_destroy(c);
+        break;
     case CONN_LINGER:
         conn_destroy(c);
         break;
@@ -142,7 +149,7 @@ static void conn_speak_h1(struct conn *c)
  * buffer: they are the constant's, and are replayed from it. */
 static size_t conn_detect(struct conn *c, const uint8_t *data, size_t len)
 {
-    if (c->detected == 0 && data[0] == CONN_TLS_HANDSHAKE) {
+    if (c->detected == 0 && data[0] == SECURE_FIRST_BYTE && c->security == NULL) {
         server_log_refusal(c->server, conn_peer(c),
                            "the client spoke TLS to a listener without TLS: use http:// there");
         conn_destroy(c);
@@ -207,7 +214,7 @@ void conn_eof(struct conn *c)
         if (!c->write_pending) {
             conn_flush(c);
         }
-        if (c->state == CONN_H1 && c->write_pending) {
+        if (c->state == CONN_H1 && (c->write_pending || h1_has_output(c->h1))) {
             c->ops->read_stop(c);
             c->read_stopped = true;
             return;

@@ -27,6 +27,7 @@
 struct conn;
 struct h1;
 struct h2;
+struct secure;
 
 /* The carrier. Every function gets the connection embedded in the carrier's own struct. */
 struct conn_ops {
@@ -63,7 +64,8 @@ struct conn {
     uint8_t detected;   /* bytes of the preface seen so far */
     struct h1 *h1;
     struct h2 *h2;
-    uint8_t *pending; /* what is being written by ops->write */
+    struct secure *security; /* TLS between it and its carrier; NULL = plain */
+    uint8_t *pending;        /* what is being written by ops->write */
     size_t pending_len;
     uint64_t output_bytes;  /* queued by its calls */
     struct rpc_timer timer; /* its meaning depends on the state */

@@ -51,6 +51,12 @@ void flow_init(struct flow *f)
     memset(f, 0, sizeof(*f));
 }
 
+void flow_init_raw(struct flow *f)
+{
+    memset(f, 0, sizeof(*f));
+    f->raw = true;
+}
+
 static void flow_push(struct flow *f, struct flow_message *m, uint64_t bytes, size_t cost)
 {
     m->next = NULL;
@@ -78,7 +84,8 @@ enum flow_result flow_send(struct flow *f, struct pool *pool, const struct rpc_p
                            size_t count)
 {
     uint64_t total = 0;
-    size_t copied = FLOW_PREFIX_BYTES;
+    const size_t prefix = f->raw ? 0 : FLOW_PREFIX_BYTES;
+    size_t copied = prefix;
     size_t segments = 1;
     bool shared = false; /* the last segment is a blob's */
     for (size_t i = 0; i < count; i++) {
@@ -109,10 +116,12 @@ enum flow_result flow_send(struct flow *f, struct pool *pool, const struct rpc_p
     m->at = 0;
     m->offset = 0;
     uint8_t *to = (uint8_t *)m + fixed;
-    flow_prefix(to, total);
+    if (prefix > 0) {
+        flow_prefix(to, total);
+    }
     struct flow_segment *s = flow_segments(m);
-    *s = (struct flow_segment){.data = to, .len = FLOW_PREFIX_BYTES};
-    to += FLOW_PREFIX_BYTES;
+    *s = (struct flow_segment){.data = to, .len = prefix};
+    to += prefix;
     for (size_t i = 0; i < count; i++) {
         struct slice bytes = parts[i].bytes;
         if (bytes.len == 0) {
@@ -131,7 +140,7 @@ enum flow_result flow_send(struct flow *f, struct pool *pool, const struct rpc_p
     }
     m->count = (uint32_t)segments;
     ASSERT(s + 1 == flow_segments(m) + segments);
-    flow_push(f, m, total + FLOW_PREFIX_BYTES, fixed + copied);
+    flow_push(f, m, total + prefix, fixed + copied);
     return FLOW_OK;
 }
 

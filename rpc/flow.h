@@ -1,4 +1,4 @@
-/* flow.h - the queue of outgoing messages of one call, and how its bytes leave.
+/* flow.h - the queue of outgoing messages of one call or exchange, and how its bytes leave.
  *
  * Messages are queued whole (copied, or as references to blobs) or as a promise to produce them
  * (flow_produce). The HTTP/2 engine asks how much is ready when flow control lets it write, then
@@ -25,6 +25,7 @@ struct flow {
     uint32_t produced; /* messages in the queue that come from a producer */
     bool above_high;   /* was above high water, has not been below low water since */
     bool broken;       /* a producer gave up in the middle of its message */
+    bool raw;          /* plain bytes: messages get no length prefix */
 };
 
 enum flow_result { FLOW_OK, FLOW_NOMEM, FLOW_TOO_LARGE };
@@ -33,7 +34,10 @@ enum flow_result { FLOW_OK, FLOW_NOMEM, FLOW_TOO_LARGE };
 #define FLOW_PREFIX_BYTES 5
 
 void flow_init(struct flow *f);
-/* Queues one message; see rpc_call_send. FLOW_TOO_LARGE: over RPC_SEND_BYTES_MAX. */
+/* The same for bytes without gRPC's framing: HTTP bodies. Nothing may be produced in it. */
+void flow_init_raw(struct flow *f);
+/* Queues one message; see rpc_call_send. FLOW_TOO_LARGE: over RPC_SEND_BYTES_MAX. A raw message
+ * must not be empty. */
 enum flow_result flow_send(struct flow *f, struct pool *pool, const struct rpc_part *parts,
                            size_t count);
 /* Queues a promise; see rpc_call_send_produced. On failure `done` was not called. */

@@ -19,7 +19,8 @@
 #include "base/limits.h"
 #include "rpc/conn.h"
 #include "rpc/grpc_text.h"
-#include "rpc/h2.h"
+#include "rpc/h2_exchange.h"
+#include "rpc/secure.h"
 
 #define H2_CANCEL            8u
 #define H2_REFUSED_STREAM    7u
@@ -29,7 +30,7 @@
 
 static void grpc_deadline_passed(struct rpc_timer *t);
 
-struct rpc_call *grpc_new(struct rpc_server *s, struct conn *c, struct h2 *h, int32_t stream_id)
+struct rpc_call *grpc_new(struct rpc_server *s, struct conn *c)
 {
     struct rpc_call *call = pool_zalloc(&s->pool, sizeof(*call));
     if (call == NULL) {
@@ -37,11 +38,9 @@ struct rpc_call *grpc_new(struct rpc_server *s, struct conn *c, struct h2 *h, in
     }
     call->server = s;
     call->conn = c;
-    call->h2 = h;
-    call->stream_id = stream_id;
+    call->http = server_http_on_h2(s, c->security != NULL);
     call->kept_cap = sizeof(call->kept_inline);
     call->deadline.fire = grpc_deadline_passed;
-    list_init(&call->in_conn);
     list_init(&call->writable);
     intake_init(&call->in);
     flow_init(&call->out);
@@ -88,7 +87,6 @@ void grpc_closed(struct rpc_call *call, uint32_t h2_code)
     ASSERT(!call->closed);
     call->closed = true;
     timers_cancel(&s->timers, &call->deadline);
-    list_remove(&call->in_conn);
     list_remove(&call->writable);
     intake_close(call);
     grpc_drop_output(call);
@@ -104,6 +102,7 @@ void grpc_closed(struct rpc_call *call, uint32_t h2_code)
     s->call_count--;
     pool_free(&s->pool, call->status_text);
     pool_free(&s->pool, call->kept_block);
+    h2_head_free(call);
     pool_free(&s->pool, call);
 }
 
@@ -118,7 +117,6 @@ void grpc_data(struct rpc_call *call, struct slice bytes, bool last)
 
 void grpc_end(struct rpc_call *call)
 {
-    call->half_closed = true;
     if (!call->opened || call->finished || !intake_end(call)) {
         return;
     }
@@ -156,7 +154,7 @@ static void grpc_submit_trailers(struct rpc_call *call)
     struct h2_field fields[H2_FIELDS_MAX];
     size_t count = grpc_status_fields(call, code, fields);
     call->trailers_sent = true;
-    (void)h2_submit_trailers(call, fields, count);
+    (void)h2_submit_trailers(&call->stream, fields, count);
 }
 
 static void grpc_submit_trailers_only(struct rpc_call *call, const char *http_status)
@@ -169,7 +167,7 @@ static void grpc_submit_trailers_only(struct rpc_call *call, const char *http_st
     size_t count = 2 + grpc_status_fields(call, code, fields + 2);
     call->headers_sent = true;
     call->trailers_sent = true;
-    (void)h2_submit_headers(call, fields, count, true);
+    (void)h2_submit_headers(&call->stream, fields, count, true);
 }
 
 static void grpc_submit_headers(struct rpc_call *call)
@@ -180,7 +178,7 @@ static void grpc_submit_headers(struct rpc_call *call)
         {"content-type", slice_str("application/grpc"), true},
     };
     call->headers_sent = true;
-    (void)h2_submit_headers(call, fields, 2, false);
+    (void)h2_submit_headers(&call->stream, fields, 2, false);
 }
 
 static void grpc_set_status(struct rpc_call *call, int code, const char *text)
@@ -309,7 +307,7 @@ static void grpc_kick(struct rpc_call *call)
     if (!call->headers_sent) {
         grpc_submit_headers(call);
     } else {
-        h2_resume(call);
+        h2_resume(&call->stream);
     }
 }
 
@@ -395,7 +393,7 @@ void rpc_call_reset(struct rpc_call *call, uint32_t h2_code)
     list_remove(&call->writable);
     intake_close(call);
     grpc_drop_output(call);
-    h2_reset(call, h2_code);
+    h2_reset(&call->stream, h2_code);
 }
 
 bool rpc_call_above_high_water(const struct rpc_call *call)
@@ -437,6 +435,11 @@ const struct rpc_method *rpc_call_method(const struct rpc_call *call)
 const char *rpc_call_peer(const struct rpc_call *call)
 {
     return conn_peer(call->conn);
+}
+
+const struct tls_peer *rpc_call_peer_identity(const struct rpc_call *call)
+{
+    return call->conn->security != NULL ? secure_peer(call->conn->security) : NULL;
 }
 
 void rpc_call_set_data(struct rpc_call *call, void *data)

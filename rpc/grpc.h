@@ -14,11 +14,12 @@
 #include "base/slice.h"
 #include "rpc/call.h"
 #include "rpc/flow.h"
+#include "rpc/h2.h"
 #include "rpc/intake.h"
 #include "rpc/server_impl.h"
 #include "rpc/timer.h"
 
-struct h2;
+struct h2_head;
 
 /* Header values kept for the life of the call. Those from KEPT_PATH on only to word a refusal. */
 enum grpc_kept {
@@ -32,6 +33,7 @@ enum grpc_kept {
     KEPT_METHOD,
     KEPT_CONTENT_TYPE,
     KEPT_GRPC_ENCODING,
+    KEPT_AUTHORITY,
     KEPT_COUNT
 };
 
@@ -39,11 +41,9 @@ enum grpc_kept {
 #define CALL_KEPT_INLINE_BYTES 96
 
 struct rpc_call {
-    struct list in_conn; /* h2's calls */
+    struct h2_stream stream;
     struct rpc_server *server;
-    struct h2 *h2;
     struct conn *conn;
-    int32_t stream_id;
     const struct rpc_method *method;
     void *data;
 
@@ -52,7 +52,6 @@ struct rpc_call {
     bool headers_too_large;
     bool headers_out_of_memory;
     bool opened;        /* the service was told; it will be told closed */
-    bool half_closed;   /* the peer sends no more */
     bool headers_sent;  /* submitted */
     bool finished;      /* status decided: the service may not send any more */
     bool trailers_sent; /* submitted */
@@ -60,7 +59,9 @@ struct rpc_call {
     bool has_deadline;
     bool producing;   /* inside a producer: the queue must stay as it is */
     bool drop_output; /* it is to be dropped when the producer returns */
-    bool deferred;    /* h2: nothing to send at the last try */
+    bool http;        /* it may turn out to be a plain HTTP request */
+
+    struct h2_head *head; /* all headers, when it looks like one (h2_exchange.h); else NULL */
 
     uint32_t header_count;
     size_t header_bytes;
@@ -86,11 +87,11 @@ struct rpc_call {
 };
 
 /* A stream opens. NULL when out of memory; counts in server->call_count. */
-struct rpc_call *grpc_new(struct rpc_server *s, struct conn *c, struct h2 *h, int32_t stream_id);
+struct rpc_call *grpc_new(struct rpc_server *s, struct conn *c);
 /* One request header field. */
 void grpc_header(struct rpc_call *call, struct slice name, struct slice value);
-/* All were seen. half_closed: and the stream ends with them. */
-void grpc_headers_end(struct rpc_call *call, bool half_closed);
+/* All were seen; stream.half_closed tells whether the stream ends with them. */
+void grpc_headers_end(struct rpc_call *call);
 /* Part of the body; `last`: the stream ends with it (grpc_end still follows). */
 void grpc_data(struct rpc_call *call, struct slice bytes, bool last);
 void grpc_end(struct rpc_call *call);

@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "rpc/conn.h"
 #include "rpc/grpc_text.h"
+#include "rpc/h2_exchange.h"
 
 /* Copies a value aside; the first of several with one name counts. */
 static void grpc_keep(struct rpc_call *call, enum grpc_kept which, struct slice value)
@@ -61,9 +62,13 @@ static void grpc_header_path(struct rpc_call *call, struct slice value)
 {
     call->got_path = true;
     call->method = method_find(&call->server->methods, value);
-    if (call->method == NULL) {
-        grpc_keep(call, KEPT_PATH, value);
+    if (call->method != NULL) {
+        return;
     }
+    if (call->http) {
+        h2_head_begin(call, value);
+    }
+    grpc_keep(call, KEPT_PATH, value);
 }
 
 static void grpc_header_content_type(struct rpc_call *call, struct slice value)
@@ -83,6 +88,9 @@ void grpc_header(struct rpc_call *call, struct slice name, struct slice value)
         call->header_bytes > call->server->options.header_bytes_max) {
         call->headers_too_large = true;
         return;
+    }
+    if (call->head != NULL && name.data[0] != ':') {
+        h2_head_add(call, name, value);
     }
     switch (name.len) {
     case 5:
@@ -105,6 +113,8 @@ void grpc_header(struct rpc_call *call, struct slice name, struct slice value)
     case 10:
         if (IS(name, "user-agent")) {
             grpc_keep(call, KEPT_USER_AGENT, value);
+        } else if (call->http && IS(name, ":authority")) {
+            grpc_keep(call, KEPT_AUTHORITY, value);
         }
         break;
     case 12:
@@ -237,9 +247,13 @@ static void grpc_refuse_unknown(struct rpc_call *call)
     }
 }
 
-void grpc_headers_end(struct rpc_call *call, bool half_closed)
+void grpc_headers_end(struct rpc_call *call)
 {
-    call->half_closed = half_closed;
+    if (call->head != NULL && (!call->is_grpc || call->server->methods.count == 0)) {
+        h2_exchange_start(call);
+        return;
+    }
+    h2_head_free(call);
     if (!grpc_check_headers(call)) {
         return;
     }
@@ -262,7 +276,7 @@ void grpc_headers_end(struct rpc_call *call, bool half_closed)
     if (call->method->open != NULL) {
         call->method->open(call);
     }
-    if (half_closed) {
+    if (call->stream.half_closed) {
         grpc_end(call);
     }
 }

@@ -1,7 +1,7 @@
 /* h1.h - HTTP/1.1 of one connection, over http_parser. Private to rpc/.
  *
- * One request at a time: what a pipelining client sends meanwhile waits in a bounded buffer. The
- * request given to a handler is struct http_request of http.h. */
+ * One request at a time: what a pipelining client sends meanwhile waits in a bounded buffer. It is
+ * the carrier of one struct http_request after the other. */
 #ifndef KVD_RPC_H1_H
 #define KVD_RPC_H1_H
 
@@ -14,7 +14,6 @@
 
 struct conn;
 struct h1;
-struct http_request;
 
 /* NULL when out of memory. */
 struct h1 *h1_new(struct conn *c);
@@ -34,11 +33,7 @@ void h1_timer(struct h1 *h);
 bool h1_shutdown(struct h1 *h);
 /* The peer has sent its last byte: a request without an answer is told closed. */
 void h1_eof(struct h1 *h);
-
-/* ---- for http.c ---- */
-
-/* The answer: `head` is everything between the status line and the empty line that http.c wants to
- * say. Ends the request. */
-void h1_respond(struct http_request *req, int status, struct slice head, struct slice body);
+/* Something of an answer has not been given to h1_output. */
+bool h1_has_output(const struct h1 *h);
 
 #endif

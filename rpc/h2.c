@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "rpc/conn.h"
 #include "rpc/grpc.h"
+#include "rpc/h2_exchange.h"
 #include "rpc/h2_impl.h"
 #include "rpc/h2_ping.h"
 
@@ -23,9 +24,41 @@
 
 /* ---- input callbacks ------------------------------------------------------------------------- */
 
-static struct rpc_call *h2_call(nghttp2_session *session, int32_t stream_id)
+static struct h2_stream *h2_stream_of(nghttp2_session *session, int32_t stream_id)
 {
     return nghttp2_session_get_stream_user_data(session, stream_id);
+}
+
+static struct rpc_call *h2_call(struct h2_stream *stream)
+{
+    ASSERT(!stream->is_exchange);
+    return LIST_ENTRY(stream, struct rpc_call, stream);
+}
+
+static struct h2_exchange *h2_exchange(struct h2_stream *stream)
+{
+    ASSERT(stream->is_exchange);
+    return LIST_ENTRY(stream, struct h2_exchange, stream);
+}
+
+static void h2_end(struct h2_stream *stream)
+{
+    stream->half_closed = true;
+    if (stream->is_exchange) {
+        h2_exchange_end(h2_exchange(stream));
+    } else {
+        grpc_end(h2_call(stream));
+    }
+}
+
+static void h2_closed(struct h2_stream *stream, uint32_t code)
+{
+    list_remove(&stream->in_conn);
+    if (stream->is_exchange) {
+        h2_exchange_closed(h2_exchange(stream));
+    } else {
+        grpc_closed(h2_call(stream), code);
+    }
 }
 
 static int h2_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -38,17 +71,19 @@ static int h2_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     }
     struct rpc_call *call = NULL;
     if (s->call_count < RPC_CALLS_MAX) {
-        call = grpc_new(s, h->conn, h, frame->hd.stream_id);
+        call = grpc_new(s, h->conn);
     }
     if (call == NULL) {
         /* Clients may repeat a refused stream: nothing of it happened. */
         return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                          NGHTTP2_REFUSED_STREAM);
     }
-    list_push_back(&h->calls, &call->in_conn);
-    h->call_count++;
-    h->current = call;
-    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
+    call->stream.h2 = h;
+    call->stream.id = frame->hd.stream_id;
+    list_push_back(&h->streams, &call->stream.in_conn);
+    h->stream_count++;
+    h->current = &call->stream;
+    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, &call->stream);
     return 0;
 }
 
@@ -60,8 +95,8 @@ static int h2_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)session;
     (void)flags;
     /* Trailers have no call here: what a client says after its messages is of no use to anyone. */
-    if (h->current != NULL && h->current->stream_id == frame->hd.stream_id) {
-        grpc_header(h->current, slice_of(name, name_len), slice_of(value, value_len));
+    if (h->current != NULL && h->current->id == frame->hd.stream_id) {
+        grpc_header(h2_call(h->current), slice_of(name, name_len), slice_of(value, value_len));
     }
     return 0;
 }
@@ -71,9 +106,11 @@ static int h2_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream
 {
     struct h2 *h = user;
     h->received += len;
-    struct rpc_call *call = h2_call(session, stream_id);
-    if (call != NULL) {
-        grpc_data(call, slice_of(data, len), (flags & NGHTTP2_FLAG_END_STREAM) != 0);
+    struct h2_stream *stream = h2_stream_of(session, stream_id);
+    if (stream != NULL && stream->is_exchange) {
+        h2_exchange_data(h2_exchange(stream), slice_of(data, len));
+    } else if (stream != NULL) {
+        grpc_data(h2_call(stream), slice_of(data, len), (flags & NGHTTP2_FLAG_END_STREAM) != 0);
     }
     return 0;
 }
@@ -82,21 +119,22 @@ static int h2_frame_received(nghttp2_session *session, const nghttp2_frame *fram
 {
     struct h2 *h = user;
     bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    struct rpc_call *call;
+    struct h2_stream *stream;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        call = h2_call(session, frame->hd.stream_id);
-        if (call != NULL && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+        stream = h2_stream_of(session, frame->hd.stream_id);
+        if (stream != NULL && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
             h->current = NULL;
-            grpc_headers_end(call, end);
-        } else if (call != NULL && end) {
-            grpc_end(call);
+            stream->half_closed = end;
+            grpc_headers_end(h2_call(stream));
+        } else if (stream != NULL && end) {
+            h2_end(stream);
         }
         break;
     case NGHTTP2_DATA:
-        call = h2_call(session, frame->hd.stream_id);
-        if (call != NULL && end) {
-            grpc_end(call);
+        stream = h2_stream_of(session, frame->hd.stream_id);
+        if (stream != NULL && end) {
+            h2_end(stream);
         }
         break;
     case NGHTTP2_RST_STREAM:
@@ -116,26 +154,26 @@ static int h2_frame_received(nghttp2_session *session, const nghttp2_frame *fram
 static int h2_stream_closed(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 {
     struct h2 *h = user;
-    struct rpc_call *call = h2_call(session, stream_id);
-    if (call == NULL) {
+    struct h2_stream *stream = h2_stream_of(session, stream_id);
+    if (stream == NULL) {
         return 0;
     }
     nghttp2_session_set_stream_user_data(session, stream_id, NULL);
-    if (h->current == call) {
+    if (h->current == stream) {
         h->current = NULL;
     }
-    h->call_count--;
-    grpc_closed(call, code);
+    h->stream_count--;
+    h2_closed(stream, code);
     return 0;
 }
 
 /* ---- output callbacks ------------------------------------------------------------------------ */
 
-static ssize_t h2_read_data(nghttp2_session *session, int32_t stream_id, uint8_t *unused,
-                            size_t wanted, uint32_t *flags, nghttp2_data_source *source, void *user)
+ssize_t h2_read_data(nghttp2_session *session, int32_t stream_id, uint8_t *unused, size_t wanted,
+                     uint32_t *flags, nghttp2_data_source *source, void *user)
 {
     struct h2 *h = user;
-    struct rpc_call *call = source->ptr;
+    struct h2_stream *stream = source->ptr;
     (void)session;
     (void)stream_id;
     (void)unused;
@@ -147,14 +185,20 @@ static ssize_t h2_read_data(nghttp2_session *session, int32_t stream_id, uint8_t
     room -= H2_FRAME_HEADER_BYTES;
     bool end;
     bool blocked;
-    size_t n = grpc_output_ready(call, wanted < room ? wanted : room, &end, &blocked);
+    wanted = wanted < room ? wanted : room;
+    size_t n = stream->is_exchange
+                   ? h2_exchange_output_ready(h2_exchange(stream), wanted, &end, &blocked)
+                   : grpc_output_ready(h2_call(stream), wanted, &end, &blocked);
     if (blocked) {
-        call->deferred = true;
+        stream->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (end) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (!stream->is_exchange) {
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM; /* trailers follow */
+        }
     }
     return (ssize_t)n;
 }
@@ -168,7 +212,12 @@ static int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     ASSERT(h->out_cap - h->out_len >= H2_FRAME_HEADER_BYTES + len);
     memcpy(h->out + h->out_len, header, H2_FRAME_HEADER_BYTES);
     h->out_len += H2_FRAME_HEADER_BYTES;
-    grpc_output_take(source->ptr, h->out + h->out_len, len);
+    struct h2_stream *stream = source->ptr;
+    if (stream->is_exchange) {
+        h2_exchange_output_take(h2_exchange(stream), h->out + h->out_len, len);
+    } else {
+        grpc_output_take(h2_call(stream), h->out + h->out_len, len);
+    }
     h->out_len += len;
     h->strikes_reset = true;
     return 0;
@@ -177,11 +226,14 @@ static int h2_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 static int h2_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h = user;
-    if (frame->hd.type == NGHTTP2_HEADERS) {
+    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
         h->strikes_reset = true;
-        struct rpc_call *call = h2_call(session, frame->hd.stream_id);
-        if (call != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
-            !call->half_closed) {
+        struct h2_stream *stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0
+                                       ? h2_stream_of(session, frame->hd.stream_id)
+                                       : NULL;
+        if (stream != NULL && stream->is_exchange) {
+            h2_exchange_answered(h2_exchange(stream));
+        } else if (stream != NULL && !stream->half_closed) {
             /* Answered before the client was done: it need not send the rest. */
             return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                                              NGHTTP2_NO_ERROR);
@@ -286,7 +338,7 @@ struct h2 *h2_new(struct conn *c)
     }
     h->conn = c;
     h->last_input_ms = server_now_ms(s);
-    list_init(&h->calls);
+    list_init(&h->streams);
     if (nghttp2_session_server_new3(&h->session, s->h2_callbacks, h, s->h2_options, &s->h2_mem) !=
         0) {
         pool_free(&s->pool, h);
@@ -306,8 +358,8 @@ void h2_free(struct h2 *h)
     struct rpc_server *s = h->conn->server;
     h->dying = true;
     struct list *it;
-    while ((it = list_pop_front(&h->calls)) != NULL) {
-        grpc_closed(LIST_ENTRY(it, struct rpc_call, in_conn), NGHTTP2_CANCEL);
+    while ((it = list_pop_front(&h->streams)) != NULL) {
+        h2_closed(LIST_ENTRY(it, struct h2_stream, in_conn), NGHTTP2_CANCEL);
     }
     nghttp2_session_del(h->session);
     pool_free(&s->pool, h);
@@ -367,98 +419,4 @@ bool h2_done(const struct h2 *h)
 size_t h2_frames_queued(const struct h2 *h)
 {
     return nghttp2_session_get_outbound_queue_size(h->session);
-}
-
-/* ---- what calls want ------------------------------------------------------------------------- */
-
-/* nghttp2 refuses only for lack of memory or because the stream is gone; a stream we can no longer
- * speak on is reset, and if even that fails the connection ends. */
-static bool h2_submitted(struct rpc_call *call, int rv)
-{
-    struct h2 *h = call->h2;
-    conn_mark_dirty(h->conn);
-    if (rv == 0) {
-        return true;
-    }
-    if (nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->stream_id,
-                                  NGHTTP2_INTERNAL_ERROR) != 0) {
-        conn_finish_after_flush(h->conn);
-    }
-    return false;
-}
-
-static size_t h2_name_values(const struct h2_field *fields, size_t count, nghttp2_nv *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        uint8_t flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
-        /* Values made for one answer would only push useful ones out of the header table. */
-        flags |= fields[i].is_static ? NGHTTP2_NV_FLAG_NO_COPY_VALUE : NGHTTP2_NV_FLAG_NO_INDEX;
-        out[i] = (nghttp2_nv){
-            .name = (uint8_t *)(uintptr_t)fields[i].name,
-            .namelen = strlen(fields[i].name),
-            .value = (uint8_t *)(uintptr_t)fields[i].value.data,
-            .valuelen = fields[i].value.len,
-            .flags = flags,
-        };
-    }
-    return count;
-}
-
-bool h2_submit_headers(struct rpc_call *call, const struct h2_field *fields, size_t count, bool end)
-{
-    struct h2 *h = call->h2;
-    if (h->dying) {
-        return false;
-    }
-    nghttp2_nv nv[H2_FIELDS_MAX];
-    h2_name_values(fields, count, nv);
-    nghttp2_data_provider provider = {.source.ptr = call, .read_callback = h2_read_data};
-    return h2_submitted(call, nghttp2_submit_response(h->session, call->stream_id, nv, count,
-                                                      end ? NULL : &provider));
-}
-
-bool h2_submit_trailers(struct rpc_call *call, const struct h2_field *fields, size_t count)
-{
-    struct h2 *h = call->h2;
-    if (h->dying) {
-        return false;
-    }
-    nghttp2_nv nv[H2_FIELDS_MAX];
-    h2_name_values(fields, count, nv);
-    return h2_submitted(call, nghttp2_submit_trailer(h->session, call->stream_id, nv, count));
-}
-
-void h2_resume(struct rpc_call *call)
-{
-    struct h2 *h = call->h2;
-    if (h->dying) {
-        return;
-    }
-    if (call->deferred) {
-        call->deferred = false;
-        (void)h2_submitted(call, nghttp2_session_resume_data(h->session, call->stream_id));
-    }
-    conn_mark_dirty(h->conn);
-}
-
-void h2_reset(struct rpc_call *call, uint32_t code)
-{
-    struct h2 *h = call->h2;
-    if (!h->dying) {
-        (void)h2_submitted(
-            call, nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->stream_id, code));
-    }
-}
-
-void h2_consume(struct rpc_call *call, size_t n)
-{
-    struct h2 *h = call->h2;
-    if (h->dying || n == 0) {
-        return;
-    }
-    if (nghttp2_session_consume_stream(h->session, call->stream_id, n) != 0) {
-        conn_finish_after_flush(h->conn);
-    } else if (h2_wants_output(h)) {
-        conn_mark_dirty(h->conn);
-    }
 }

@@ -1,4 +1,4 @@
-/* h2_impl.h - the inside of struct h2, for h2.c and h2_ping.c. */
+/* h2_impl.h - the inside of struct h2, for h2.c, h2_submit.c and h2_ping.c. */
 #ifndef KVD_RPC_H2_IMPL_H
 #define KVD_RPC_H2_IMPL_H
 
@@ -11,16 +11,16 @@
 #include "base/list.h"
 
 struct conn;
-struct rpc_call;
+struct h2_stream;
 
 struct h2 {
     struct conn *conn;
     nghttp2_session *session;
-    struct list calls; /* open, by stream */
-    size_t call_count;
-    struct rpc_call *current; /* whose headers are arriving */
-    bool dying;               /* calls are being closed: the session must not be touched */
-    size_t received;          /* DATA bytes of the input under way */
+    struct list streams; /* open */
+    size_t stream_count;
+    struct h2_stream *current; /* whose headers are arriving */
+    bool dying;                /* streams are being closed: the session must not be touched */
+    size_t received;           /* DATA bytes of the input under way */
 
     /* The buffer of the output under way, and the rest of a frame that did not fit. */
     uint8_t *out;
@@ -42,5 +42,9 @@ struct h2 {
     uint64_t resets_since_ms; /* start of the second in which resets are counted */
     uint32_t resets;
 };
+
+/* Feeds DATA frames of a stream (source.ptr: its struct h2_stream). */
+ssize_t h2_read_data(nghttp2_session *session, int32_t stream_id, uint8_t *unused, size_t wanted,
+                     uint32_t *flags, nghttp2_data_source *source, void *user);
 
 #endif

@@ -32,7 +32,7 @@ static int h2_ping_judge(struct h2 *h)
         h->strikes = 0;
         return 0;
     }
-    uint64_t least = h->call_count > 0 ? s->options.keepalive_min_ms : RPC_PING_IDLE_MS;
+    uint64_t least = h->stream_count > 0 ? s->options.keepalive_min_ms : RPC_PING_IDLE_MS;
     if (last != 0 && now - last < least) {
         h->strikes++;
     }
@@ -112,7 +112,7 @@ void h2_timer(struct h2 *h)
 
 bool h2_shutdown(struct h2 *h)
 {
-    if (h->call_count == 0) {
+    if (h->stream_count == 0) {
         int32_t last = nghttp2_session_get_last_proc_stream_id(h->session);
         (void)nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
         return false;

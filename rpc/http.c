@@ -1,15 +1,16 @@
-/* http.c - plain HTTP requests: routes, CORS and host checks, answers; see http.h. */
+/* http.c - plain HTTP exchanges as handlers use them: the parts of a request, answers; see http.h.
+ * http_dispatch.c has the way to the handler. */
 #include "rpc/http.h"
 
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "base/assert.h"
 #include "base/buf.h"
-#include "base/log.h"
 #include "rpc/conn.h"
-#include "rpc/h1.h"
 #include "rpc/http_impl.h"
+#include "rpc/secure.h"
 
 /* ---- parts of a request ---------------------------------------------------------------------- */
 
@@ -30,25 +31,59 @@ struct slice http_query(const struct http_request *req)
 
 struct slice http_body(const struct http_request *req)
 {
-    return req->body;
+    return buf_slice(&req->body);
+}
+
+bool http_header_next(const struct http_request *req, size_t *position, struct slice *name,
+                      struct slice *value)
+{
+    if (*position >= req->lines.len) {
+        return false;
+    }
+    const uint8_t *line = req->lines.data + *position;
+    size_t left = req->lines.len - *position;
+    const uint8_t *end = memchr(line, '\n', left);
+    size_t len = end != NULL ? (size_t)(end - line) : left;
+    *position += len + (end != NULL);
+    const uint8_t *colon = memchr(line, ':', len);
+    size_t name_len = colon != NULL ? (size_t)(colon - line) : len;
+    *name = slice_of(line, name_len);
+    *value = colon != NULL ? slice_of(colon + 1, len - name_len - 1) : slice_of(line + len, 0);
+    return true;
 }
 
 struct slice http_header(const struct http_request *req, const char *lowercase_name)
 {
-    size_t name = strlen(lowercase_name);
-    const uint8_t *p = req->lines.data;
-    size_t left = req->lines.len;
-    while (left > 0) {
-        const uint8_t *end = memchr(p, '\n', left);
-        size_t line = end != NULL ? (size_t)(end - p) : left;
-        if (line > name && p[name] == ':' && memcmp(p, lowercase_name, name) == 0) {
-            return slice_of(p + name + 1, line - name - 1);
+    struct slice wanted = slice_str(lowercase_name);
+    struct slice name;
+    struct slice value;
+    size_t at = 0;
+    while (http_header_next(req, &at, &name, &value)) {
+        if (slice_eq(name, wanted)) {
+            return value;
         }
-        size_t step = line + (end != NULL);
-        p += step;
-        left -= step;
     }
     return slice_of(NULL, 0);
+}
+
+int http_protocol(const struct http_request *req)
+{
+    return req->version;
+}
+
+const char *http_peer(struct http_request *req)
+{
+    return conn_peer(req->conn);
+}
+
+bool http_is_tls(const struct http_request *req)
+{
+    return req->conn->security != NULL;
+}
+
+const struct tls_peer *http_peer_identity(const struct http_request *req)
+{
+    return req->conn->security != NULL ? secure_peer(req->conn->security) : NULL;
 }
 
 void *http_server_data(const struct http_request *req)
@@ -66,9 +101,19 @@ void *http_data(const struct http_request *req)
     return req->data;
 }
 
+void *http_route_data(const struct http_request *req)
+{
+    return req->route != NULL ? req->route->route.data : NULL;
+}
+
 void http_on_closed(struct http_request *req, void (*closed)(struct http_request *req))
 {
-    req->closed = closed;
+    req->on_closed = closed;
+}
+
+void http_on_writable(struct http_request *req, void (*writable)(struct http_request *req))
+{
+    req->on_writable = writable;
 }
 
 static int hex_digit(uint8_t c)
@@ -173,15 +218,47 @@ const char *http_status_text(int status)
     return "";
 }
 
-/* A value with a line break would let whoever chose it write headers of their own. */
+/* A line break in a header would let whoever chose it write headers of their own. */
+static bool http_name_clean(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] <= ' ' || name.data[i] >= 0x7f || name.data[i] == ':') {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
+static bool http_header_clean(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\r' || text.data[i] == '\n' || text.data[i] == '\0') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool http_header_is_ours(const char *name)
+{
+    static const char *const ours[] = {"connection", "keep-alive",     "transfer-encoding",
+                                       "upgrade",    "content-length", "date"};
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        if (strcasecmp(name, ours[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void http_append_header(struct buf *out, const char *name, struct slice value)
 {
-    if (WARN_IF(memchr(value.data, '\r', value.len) != NULL ||
-                    memchr(value.data, '\n', value.len) != NULL,
-                "a response header with a line break was left out")) {
+    struct slice n = slice_str(name);
+    if (WARN_IF(!http_header_clean(value) || !http_name_clean(n),
+                "a response header that is not one line was left out")) {
         return;
     }
-    buf_append_str(out, name);
+    buf_append_slice(out, n);
     buf_append_str(out, ": ");
     buf_append_slice(out, value);
     buf_append_str(out, "\r\n");
@@ -197,32 +274,139 @@ static void http_append_date(struct buf *out)
     http_append_header(out, "Date", slice_of(text, len));
 }
 
-void http_respond(struct http_request *req, int status, const char *content_type,
-                  const struct http_header_field *headers, struct slice body)
+static void http_make_head(struct http_request *req, struct buf *head, const char *content_type,
+                           const struct http_header_field *headers)
 {
-    struct buf head;
-    buf_init(&head);
     if (req->cors.data != NULL) {
-        http_append_header(&head, "Access-Control-Allow-Origin", req->cors);
-        http_append_header(&head, "Access-Control-Allow-Methods",
+        http_append_header(head, "Access-Control-Allow-Origin", req->cors);
+        http_append_header(head, "Access-Control-Allow-Methods",
                            slice_str("POST, GET, OPTIONS, PUT, DELETE"));
-        http_append_header(&head, "Access-Control-Allow-Headers",
+        http_append_header(head, "Access-Control-Allow-Headers",
                            slice_str("accept, content-type, authorization"));
     }
     if (content_type != NULL) {
-        http_append_header(&head, "Content-Type", slice_str(content_type));
+        http_append_header(head, "Content-Type", slice_str(content_type));
     }
     for (size_t i = 0; headers != NULL && headers[i].name != NULL; i++) {
-        http_append_header(&head, headers[i].name, slice_str(headers[i].value));
+        if (!http_header_is_ours(headers[i].name)) {
+            http_append_header(head, headers[i].name, slice_str(headers[i].value));
+        }
     }
-    http_append_date(&head);
-    if (head.failed) {
+    http_append_date(head);
+}
+
+/* Sends the head. false: without memory for it the answer is an empty 503. */
+static bool http_send_head(struct http_request *req, int status, const char *content_type,
+                           const struct http_header_field *headers, uint64_t body_bytes, bool whole)
+{
+    struct buf head;
+    buf_init(&head);
+    http_make_head(req, &head, content_type, headers);
+    bool ok = !head.failed;
+    if (!ok) {
         buf_clear(&head);
         status = 503;
-        body = slice_of(NULL, 0);
+        body_bytes = 0;
     }
-    h1_respond(req, status, buf_slice(&head), body);
+    req->begun = true;
+    req->promised = body_bytes;
+    req->bodiless = req->head_only || status == 204 || status == 304;
+    req->carrier->begin(req, status, buf_slice(&head), body_bytes,
+                        whole && (body_bytes == 0 || req->bodiless));
     buf_close(&head);
+    return ok;
+}
+
+void http_begin(struct http_request *req, int status, const char *content_type,
+                const struct http_header_field *headers, uint64_t body_bytes)
+{
+    if (WARN_IF(req->begun || req->finished, "an HTTP answer was begun twice")) {
+        return;
+    }
+    http_send_head(req, status, content_type, headers, body_bytes, false);
+}
+
+bool http_is_full(const struct http_request *req)
+{
+    return req->full;
+}
+
+enum http_write_result http_write_parts(struct http_request *req, const struct rpc_part *parts,
+                                        size_t count)
+{
+    if (WARN_IF(!req->begun, "an HTTP body was written before its head") || req->finished ||
+        req->broken) {
+        return HTTP_GONE;
+    }
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        total += parts[i].bytes.len;
+    }
+    if (total == 0 || req->bodiless) {
+        return HTTP_WRITTEN;
+    }
+    if (req->full) {
+        return HTTP_FULL;
+    }
+    if (WARN_IF(req->promised != HTTP_BYTES_UNKNOWN && total > req->promised - req->sent,
+                "an HTTP body is longer than was promised") ||
+        !req->carrier->write(req, parts, count, total)) {
+        /* The peer must not take what it has for a whole body: the end finds sent < promised, or
+         * the carrier has given up already. */
+        req->broken = true;
+        req->carrier->abort(req);
+        return HTTP_GONE;
+    }
+    req->sent += total;
+    return HTTP_WRITTEN;
+}
+
+enum http_write_result http_write(struct http_request *req, struct slice bytes)
+{
+    const struct rpc_part part = {.bytes = bytes};
+    return http_write_parts(req, &part, 1);
+}
+
+void http_finish(struct http_request *req)
+{
+    if (req->finished) {
+        return;
+    }
+    bool whole =
+        req->begun && !req->broken &&
+        (req->bodiless || req->promised == HTTP_BYTES_UNKNOWN || req->promised == req->sent);
+    if (WARN_IF(!whole && !req->broken, "an HTTP answer was finished before it was complete") ||
+        req->broken) {
+        http_abort(req);
+        return;
+    }
+    http_end(req);
+    req->carrier->finish(req);
+}
+
+void http_abort(struct http_request *req)
+{
+    if (req->finished) {
+        return;
+    }
+    bool broken = req->broken;
+    http_end(req);
+    if (!broken) {
+        req->carrier->abort(req);
+    }
+}
+
+void http_respond(struct http_request *req, int status, const char *content_type,
+                  const struct http_header_field *headers, struct slice body)
+{
+    if (WARN_IF(req->begun || req->finished, "an HTTP request was answered twice")) {
+        http_abort(req); /* the handler has let go of it */
+        return;
+    }
+    if (http_send_head(req, status, content_type, headers, body.len, true)) {
+        (void)http_write(req, body);
+    }
+    http_finish(req);
 }
 
 void http_respond_error(struct http_request *req, int status, const char *text,
@@ -238,139 +422,4 @@ void http_respond_error(struct http_request *req, int status, const char *text,
     buf_append_byte(&body, '\n');
     http_respond(req, status, "text/plain; charset=utf-8", all, buf_slice(&body));
     buf_close(&body);
-}
-
-/* ---- checks and routes ----------------------------------------------------------------------- */
-
-static bool list_has(const char *const *list, struct slice item)
-{
-    for (size_t i = 0; list[i] != NULL; i++) {
-        if (slice_eq(slice_str(list[i]), item)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool list_allows_all(const char *const *list)
-{
-    return list == NULL || list[0] == NULL || list_has(list, slice_of("*", 1));
-}
-
-/* "name:port" -> name; "[::1]:port" -> ::1. */
-static struct slice http_host_name(struct slice host)
-{
-    if (host.len > 0 && host.data[0] == '[') {
-        const uint8_t *end = memchr(host.data, ']', host.len);
-        return end != NULL ? slice_of(host.data + 1, (size_t)(end - host.data) - 1) : host;
-    }
-    const uint8_t *colon = host.len > 0 ? memrchr(host.data, ':', host.len) : NULL;
-    return colon != NULL ? slice_of(host.data, (size_t)(colon - host.data)) : host;
-}
-
-/* A page of another site that had its name point here (DNS rebinding) is told by the Host header.
- */
-static bool http_check_host(struct http_request *req)
-{
-    struct slice host = http_header(req, "host");
-    if (req->needs_host && host.data == NULL) {
-        http_respond_error(req, 400, "400 Bad Request: missing required Host header", NULL);
-        return false;
-    }
-    const char *const *allowed = req->server->options.host_whitelist;
-    if (list_allows_all(allowed) || list_has(allowed, http_host_name(host))) {
-        return true;
-    }
-    if (server_refusal_due(req->server)) {
-        LOG(LOG_WARN, "rejecting HTTP request to prevent DNS rebinding attacks",
-            F_BYTES("host", host), F_STR("remote-addr", conn_peer(req->conn)));
-    }
-    http_respond_error(req, 421,
-                       "This host name is not allowed here. If it should be, start the server with "
-                       "it in --host-whitelist.",
-                       NULL);
-    return false;
-}
-
-static void http_set_cors(struct http_request *req)
-{
-    const char *const *allowed = req->server->options.cors;
-    if (list_allows_all(allowed)) {
-        req->cors = slice_of("*", 1);
-        return;
-    }
-    struct slice origin = http_header(req, "origin");
-    if (origin.data != NULL && list_has(allowed, origin)) {
-        req->cors = origin;
-    }
-}
-
-static const struct http_route *http_find_route(const struct http_request *req)
-{
-    const struct http_route *best = NULL;
-    size_t best_len = 0;
-    const struct http_route *routes = req->server->options.routes;
-    for (; routes != NULL && routes->path != NULL; routes++) {
-        struct slice path = slice_str(routes->path);
-        if (slice_eq(path, req->path)) {
-            return routes;
-        }
-        if (routes->prefix && slice_starts_with(req->path, path) && path.len > best_len) {
-            best = routes;
-            best_len = path.len;
-        }
-    }
-    return best;
-}
-
-static bool http_method_allowed(const struct http_request *req, const struct http_route *route)
-{
-    for (size_t i = 0; i < 6 && route->methods[i] != NULL; i++) {
-        struct slice method = slice_str(route->methods[i]);
-        if (slice_eq(method, req->method) ||
-            (req->head_only && slice_eq(method, slice_str("GET")))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void http_refuse_method(struct http_request *req, const struct http_route *route)
-{
-    struct buf allow;
-    buf_init(&allow);
-    for (size_t i = 0; i < 6 && route->methods[i] != NULL; i++) {
-        if (i > 0) {
-            buf_append_str(&allow, ", ");
-        }
-        buf_append_str(&allow, route->methods[i]);
-    }
-    buf_append_byte(&allow, '\0');
-    const struct http_header_field headers[] = {
-        {"Allow", allow.failed ? "" : (const char *)allow.data},
-        {NULL, NULL},
-    };
-    http_respond_error(req, 405, "Method Not Allowed", headers);
-    buf_close(&allow);
-}
-
-void http_dispatch(struct http_request *req)
-{
-    req->head_only = slice_eq(req->method, slice_str("HEAD"));
-    if (!http_check_host(req)) {
-        return;
-    }
-    http_set_cors(req);
-    if (slice_eq(req->method, slice_str("OPTIONS"))) {
-        http_respond(req, 200, NULL, NULL, slice_of(NULL, 0));
-        return;
-    }
-    const struct http_route *route = http_find_route(req);
-    if (route == NULL) {
-        http_respond_error(req, 404, "404 page not found", NULL);
-    } else if (!http_method_allowed(req, route)) {
-        http_refuse_method(req, route);
-    } else {
-        route->handler(req);
-    }
 }

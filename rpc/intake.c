@@ -82,7 +82,7 @@ static void intake_return_grant(struct rpc_server *s, struct intake *in)
         size_t held = next->held;
         next->held = 0;
         intake_fed(s, next);
-        h2_consume(intake_call(next), held);
+        h2_consume(&intake_call(next)->stream, held);
     }
 }
 
@@ -303,7 +303,7 @@ void intake_data(struct rpc_call *call, struct slice bytes, bool last)
         return;
     }
     if (list_empty(&in->waiting)) {
-        h2_consume(call, total);
+        h2_consume(&call->stream, total);
     } else {
         in->held += total;
     }

@@ -27,6 +27,8 @@ struct listener {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     } uv;
+    struct tls_context *tls; /* NULL = none */
+    bool plain_too;
     char *path; /* of a unix socket, removed at close; NULL for TCP */
     uint16_t port;
 };
@@ -38,7 +40,7 @@ static void listener_connection(uv_stream_t *stream, int status)
         server_log_refusal(l->server, "", uv_strerror(status));
         return;
     }
-    socket_accept(l->server, stream);
+    socket_accept(l->server, stream, l->tls, l->plain_too);
 }
 
 static void listener_closed(uv_handle_t *handle)
@@ -188,6 +190,18 @@ static int listener_open_tcp(struct listener *l, const char *host, uint16_t port
 
 int rpc_server_listen(struct rpc_server *s, const char *host, uint16_t port, struct errmsg *e)
 {
+    return rpc_server_listen_tls(s, host, port, NULL, false, e);
+}
+
+int rpc_server_listen_tls(struct rpc_server *s, const char *host, uint16_t port,
+                          struct tls_context *tls, bool plain_too, struct errmsg *e)
+{
+    if (tls != NULL && s->plain_buffer == NULL) {
+        s->plain_buffer = mem_alloc(RPC_READ_BUFFER_BYTES);
+        if (s->plain_buffer == NULL) {
+            return errmsg_set(e, ERR_NOMEM, "listen %s: out of memory", host);
+        }
+    }
     if (s->listener_count == RPC_LISTENERS_MAX) {
         return errmsg_set(e, ERR_INVALID, "listen %s: more than %u listeners", host,
                           RPC_LISTENERS_MAX);
@@ -197,6 +211,8 @@ int rpc_server_listen(struct rpc_server *s, const char *host, uint16_t port, str
         return errmsg_set(e, ERR_NOMEM, "listen %s: out of memory", host);
     }
     l->server = s;
+    l->tls = tls;
+    l->plain_too = plain_too;
     int err = strncmp(host, "unix:", 5) == 0 ? listener_open_unix(l, host + 5, e)
                                              : listener_open_tcp(l, host, port, e);
     if (err == 0) {

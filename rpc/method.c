@@ -65,6 +65,7 @@ bool method_table_init(struct method_table *t, const struct rpc_method *rows)
         return false;
     }
     t->mask = size - 1;
+    t->count = count;
     for (size_t i = 0; i < count; i++) {
         if (!method_insert(t, &rows[i])) {
             method_table_close(t);

@@ -14,6 +14,7 @@ struct method_slot;
 struct method_table {
     struct method_slot *slots; /* open addressing; NULL without methods */
     size_t mask;
+    size_t count; /* methods */
 };
 
 /* Rows end with a NULL service and must outlive the table. false when out of memory. */

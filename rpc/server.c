@@ -18,6 +18,7 @@
 #include "rpc/conn.h"
 #include "rpc/grpc.h"
 #include "rpc/h2.h"
+#include "rpc/http_impl.h"
 #include "rpc/intake.h"
 #include "rpc/server_impl.h"
 
@@ -41,6 +42,10 @@ static void server_flush_round(struct rpc_server *s)
     list_splice_back(&due, &s->writable);
     while ((it = list_pop_front(&due)) != NULL) {
         grpc_writable(LIST_ENTRY(it, struct rpc_call, writable));
+    }
+    list_splice_back(&due, &s->http_due);
+    while ((it = list_pop_front(&due)) != NULL) {
+        http_run_due(LIST_ENTRY(it, struct http_request, due));
     }
 }
 
@@ -151,6 +156,7 @@ static void server_set_options(struct rpc_server *s, const struct rpc_server_opt
     server_default_u64(&o->keepalive_interval_ms, 7200000);
     server_default_u64(&o->keepalive_timeout_ms, 20000);
     server_default_u64(&o->handshake_timeout_ms, 10000);
+    server_default_u64(&o->body_idle_ms, RPC_HTTP_BODY_IDLE_MS);
 }
 
 /* The loop's handles keep nothing alive: listeners and connections do. */
@@ -177,11 +183,31 @@ static void server_free(struct rpc_server *s)
 {
     timers_free(&s->timers);
     h2_server_close(s);
+    http_router_close(&s->router);
     method_table_close(&s->methods);
     pool_close(&s->pool);
     mem_free(s->read_buffer);
     mem_free(s->write_buffer);
+    mem_free(s->plain_buffer);
     mem_free(s);
+}
+
+static bool server_add_routes(struct rpc_server *s)
+{
+    struct errmsg e;
+    for (const struct http_route *r = s->options.routes; r != NULL && r->path != NULL; r++) {
+        int err = http_router_add(&s->router, r, NULL, &e);
+        FATAL_IF(err == ERR_INVALID, e.text); /* a table of the program's own */
+        if (err != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct http_router *rpc_server_router(struct rpc_server *s)
+{
+    return &s->router;
 }
 
 struct rpc_server *rpc_server_new(uv_loop_t *loop, const struct rpc_server_options *options)
@@ -196,6 +222,8 @@ struct rpc_server *rpc_server_new(uv_loop_t *loop, const struct rpc_server_optio
     list_init(&s->conns);
     list_init(&s->dirty);
     list_init(&s->writable);
+    list_init(&s->http_due);
+    http_router_init(&s->router);
     list_init(&s->partials);
     list_init(&s->waiting);
     heap_init(&s->timers.heap);
@@ -204,8 +232,8 @@ struct rpc_server *rpc_server_new(uv_loop_t *loop, const struct rpc_server_optio
     s->read_buffer = mem_alloc(RPC_READ_BUFFER_BYTES);
     s->write_buffer = mem_alloc(RPC_WRITE_BUFFER_BYTES);
     if (s->read_buffer == NULL || s->write_buffer == NULL ||
-        !method_table_init(&s->methods, s->options.methods) || !h2_server_init(s) ||
-        !server_init_handles(s)) {
+        !method_table_init(&s->methods, s->options.methods) || !server_add_routes(s) ||
+        !h2_server_init(s) || !server_init_handles(s)) {
         server_free(s);
         return NULL;
     }

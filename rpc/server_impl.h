@@ -21,6 +21,7 @@ struct rpc_server {
     uv_loop_t *loop;
     struct rpc_server_options options; /* defaults filled in */
     struct method_table methods;
+    struct http_router router;
     struct pool pool;
     struct timers timers;
     /* Callbacks, options and allocator given to every HTTP/2 session. */
@@ -29,12 +30,14 @@ struct rpc_server {
     nghttp2_mem h2_mem;
     uint8_t *read_buffer;  /* RPC_READ_BUFFER_BYTES, lent to one read at a time */
     uint8_t *write_buffer; /* RPC_WRITE_BUFFER_BYTES, filled and written by one flush at a time */
+    uint8_t *plain_buffer; /* RPC_READ_BUFFER_BYTES: what TLS decrypts to; NULL without TLS */
 
     struct list conns;    /* every connection until its memory is freed */
     struct list dirty;    /* connections with something to write or to finish */
     struct list writable; /* calls whose queue fell to low water: `writable` is due */
+    struct list http_due; /* HTTP exchanges with due callbacks */
     size_t conn_count;
-    size_t call_count;
+    size_t call_count; /* HTTP/2 exchanges included */
 
     /* Half-received messages and bodies, and their memory: least recently fed first. */
     size_t input_bytes;
@@ -90,6 +93,12 @@ bool server_refusal_due(struct rpc_server *s);
 /* One line per second at most about connections turned away: why is one sentence, peer an address.
  */
 void server_log_refusal(struct rpc_server *s, const char *peer, const char *why);
+
+/* Does HTTP/2 carry plain HTTP on such a connection? */
+static inline bool server_http_on_h2(const struct rpc_server *s, bool secure)
+{
+    return secure || s->options.h2c_http || s->methods.count == 0;
+}
 
 /* listener.c */
 void listener_close_all(struct rpc_server *s);

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "rpc/conn.h"
+#include "rpc/secure.h"
 
 /* Seconds of silence before the kernel asks whether the peer is there (etcd's listeners: 30). */
 #define SOCKET_KEEPALIVE_SECONDS 30u
@@ -22,6 +23,8 @@ struct socket {
         uv_pipe_t pipe;
     } uv;
     uv_write_t write;
+    struct tls_context *tls; /* of its listener; NULL = none, or the first byte was seen */
+    bool plain_too;
     bool refused; /* over the limit: never became a connection */
 };
 
@@ -37,13 +40,39 @@ static void socket_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     *out = uv_buf_init((char *)k->conn.server->read_buffer, RPC_READ_BUFFER_BYTES);
 }
 
+/* The first byte on a listener with TLS. */
+static void socket_choose(struct socket *k, const uint8_t *data, size_t len)
+{
+    struct tls_context *tls = k->tls;
+    k->tls = NULL;
+    if (data[0] == SECURE_FIRST_BYTE || !k->plain_too) {
+        secure_begin(&k->conn, tls, data, len);
+    }
+}
+
+static void socket_input(struct socket *k, const uint8_t *data, size_t len)
+{
+    if (k->tls != NULL) {
+        socket_choose(k, data, len);
+    }
+    if (k->conn.security != NULL) {
+        secure_input(k->conn.security, data, len);
+    } else {
+        conn_input(&k->conn, data, len);
+    }
+}
+
 static void socket_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct socket *k = stream->data;
     if (n > 0) {
-        conn_input(&k->conn, (const uint8_t *)buf->base, (size_t)n);
+        socket_input(k, (const uint8_t *)buf->base, (size_t)n);
     } else if (n == UV_EOF) {
-        conn_eof(&k->conn);
+        if (k->conn.security != NULL) {
+            secure_eof(k->conn.security);
+        } else {
+            conn_eof(&k->conn);
+        }
     } else if (n < 0) {
         conn_destroy(&k->conn);
     }
@@ -59,7 +88,11 @@ static ssize_t socket_try_write(struct conn *c, const uint8_t *data, size_t len)
 static void socket_written(uv_write_t *req, int status)
 {
     struct socket *k = req->data;
-    conn_written(&k->conn, status);
+    if (k->conn.security != NULL) {
+        secure_written(k->conn.security, status);
+    } else {
+        conn_written(&k->conn, status);
+    }
 }
 
 static int socket_write(struct conn *c, const uint8_t *data, size_t len)
@@ -151,7 +184,8 @@ static void socket_refuse(struct socket *k, const char *why)
     uv_close(&k->uv.handle, socket_closed);
 }
 
-void socket_accept(struct rpc_server *s, uv_stream_t *listening)
+void socket_accept(struct rpc_server *s, uv_stream_t *listening, struct tls_context *tls,
+                   bool plain_too)
 {
     struct socket *k = mem_zalloc(sizeof(*k));
     if (k == NULL) {
@@ -160,6 +194,8 @@ void socket_accept(struct rpc_server *s, uv_stream_t *listening)
         return;
     }
     k->conn.server = s;
+    k->tls = tls;
+    k->plain_too = plain_too;
     int rv = listening->type == UV_TCP ? uv_tcp_init(s->loop, &k->uv.tcp)
                                        : uv_pipe_init(s->loop, &k->uv.pipe, 0);
     if (rv != 0) {

@@ -65,7 +65,7 @@ def command_line(tally):
         equal(status, 1)
         assert "conflicting environment variable" in err, err
     with tally.case("what is not there yet is refused by name"):
-        for words, text in ((["--cert-file=a"], "--cert-file is not supported yet"),
+        for words, text in ((["--auto-tls"], "--auto-tls is not supported yet"),
                             (["--auth-token=jwt,sign-method=RS256"], "--auth-token is not"),
                             (["--force-new-cluster"], "--force-new-cluster is not"),
                             (["gateway", "start"], "gateway is not supported yet")):

@@ -23,6 +23,8 @@ static struct {
     unsigned opens, closes, finishes, produced, done;
     struct rpc_call *kept[FUZZ_KEPT_MAX];
     struct http_request *http_kept;
+    struct http_request *stream; /* the exchange a streaming handler has */
+    unsigned streams, stream_ends;
 } fuzz;
 
 static void fuzz_open(struct rpc_call *call)
@@ -160,7 +162,93 @@ static void fuzz_http_keep(struct http_request *req)
     http_on_closed(req, fuzz_http_gone);
 }
 
+/* A streaming handler whose acts are chosen by the bytes of the body. */
+static void fuzz_stream_over(void)
+{
+    fuzz.stream = NULL;
+    fuzz.stream_ends++;
+}
+
+static void fuzz_stream_closed(struct http_request *req)
+{
+    FATAL_IF(fuzz.stream != req, "closed for an exchange that has ended");
+    fuzz_stream_over();
+}
+
+static void fuzz_stream_write(struct http_request *req, size_t len)
+{
+    static const uint8_t bytes[100000];
+    enum http_write_result r = http_write(req, slice_of(bytes, len));
+    FATAL_IF(r == HTTP_WRITTEN && len > sizeof(bytes), "more was taken than there is");
+}
+
+static void fuzz_stream_writable(struct http_request *req)
+{
+    FATAL_IF(fuzz.stream != req || http_is_full(req), "writable without room");
+    fuzz_stream_write(req, 1000);
+}
+
+static void fuzz_stream_act(struct http_request *req, uint8_t what)
+{
+    static const struct http_header_field headers[] = {{"X-A", "b"}, {NULL, NULL}};
+    switch (what % 8) {
+    case 1:
+        http_begin(req, 200, "text/plain", headers, HTTP_BYTES_UNKNOWN);
+        break;
+    case 2:
+        http_begin(req, 200, NULL, NULL, what);
+        break;
+    case 3:
+        fuzz_stream_write(req, (size_t)what * 300);
+        break;
+    case 4:
+        http_pause_body(req);
+        break;
+    case 5:
+        fuzz_stream_over();
+        http_finish(req);
+        break;
+    case 6:
+        fuzz_stream_over();
+        http_abort(req);
+        break;
+    case 7:
+        fuzz_stream_over();
+        http_respond(req, 201, NULL, headers, slice_str("body"));
+        break;
+    default:
+        break;
+    }
+}
+
+static void fuzz_stream_body(struct http_request *req, struct slice bytes, bool end)
+{
+    FATAL_IF(fuzz.stream != req || (end && bytes.len > 0), "a body for nobody");
+    for (size_t i = 0; i < bytes.len && i < 8 && fuzz.stream == req; i++) {
+        fuzz_stream_act(req, bytes.data[i]);
+    }
+}
+
+/* One at a time: a second one is refused. */
+static void fuzz_stream(struct http_request *req)
+{
+    if (fuzz.stream != NULL) {
+        http_respond(req, 429, NULL, NULL, slice_of(NULL, 0));
+        return;
+    }
+    fuzz.stream = req;
+    fuzz.streams++;
+    http_on_closed(req, fuzz_stream_closed);
+    http_on_writable(req, fuzz_stream_writable);
+    struct slice query = http_query(req);
+    http_read_body(req, query.len > 0 ? query.data[0] * 100u : 100000, fuzz_stream_body);
+    for (size_t i = 1; i < query.len && fuzz.stream == req; i++) {
+        fuzz_stream_act(req, query.data[i]);
+    }
+}
+
 static const struct http_route fuzz_routes[] = {
+    {.path = "/s", .prefix = true, .streams_body = true, .handler = fuzz_stream},
     {.path = "/e", .methods = {"GET", "POST"}, .handler = fuzz_http_echo},
     {.path = "/k", .methods = {"GET"}, .handler = fuzz_http_keep},
     {.path = "/p/", .prefix = true, .methods = {"GET"}, .handler = fuzz_http_echo},
@@ -173,7 +261,8 @@ static void fuzz_server_gone(void *data)
 }
 
 /* Feeds `before`, then the input cut into pieces: each is as long as the byte of `data` before it
- * says (0 = let a pending write complete, 255 = the kept HTTP request is answered). */
+ * says (0 = let a pending write complete, 255 = the kept HTTP request is answered, 253 = a paused
+ * body goes on). */
 static void fuzz_front(const char *before, size_t before_len, const uint8_t *data, size_t size)
 {
     static const char *const hosts[] = {"*", NULL};
@@ -186,6 +275,7 @@ static void fuzz_front(const char *before, size_t before_len, const uint8_t *dat
         .input_bytes_max = 300000,
         .host_whitelist = hosts,
         .cors = origins,
+        .h2c_http = true,
     };
     if (!fuzz.ready) {
         FATAL_IF(uv_loop_init(&fuzz.loop) != 0, "no loop");
@@ -216,6 +306,10 @@ static void fuzz_front(const char *before, size_t before_len, const uint8_t *dat
             http_respond(req, 200, NULL, NULL, slice_str("kept"));
             server_flush(s);
         }
+        if (piece == 253 && fuzz.stream != NULL) {
+            http_resume_body(fuzz.stream);
+            server_flush(s);
+        }
         piece = piece >= 254 ? piece * 64 : piece;
         piece = piece < size ? piece : size;
         mem_conn_input(&m, data, piece);
@@ -233,6 +327,8 @@ static void fuzz_front(const char *before, size_t before_len, const uint8_t *dat
     FATAL_IF(s->input_bytes != 0 || s->output_bytes != 0 || s->granted_bytes != 0 ||
                  s->call_count != 0 || s->conn_count != 0,
              "an account is not settled");
+    FATAL_IF(fuzz.stream != NULL || fuzz.streams != fuzz.stream_ends,
+             "an exchange did not end once");
     FATAL_IF(fuzz.http_kept != NULL, "an HTTP request was not told closed");
     bool gone = false;
     rpc_server_close(s, fuzz_server_gone, &gone);

@@ -70,6 +70,10 @@ static int client_header(nghttp2_session *session, const nghttp2_frame *frame, c
         return 0;
     }
     struct slice n = slice_of(name, name_len);
+    buf_append_slice(&r->headers, n);
+    buf_append_str(&r->headers, ": ");
+    buf_append(&r->headers, value, value_len);
+    buf_append_byte(&r->headers, '\n');
     if (slice_eq(n, slice_str(":status"))) {
         copy_text(r->http_status, sizeof(r->http_status), value, value_len);
     } else if (slice_eq(n, slice_str("content-type"))) {
@@ -182,6 +186,9 @@ void h2_client_adopt(struct h2_client *c, uv_loop_t *loop, int fd)
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(cb);
     uint32_t window = c->window != 0 ? c->window : 65535;
+    if (c->ssl != NULL) {
+        SSL_set_mode(c->ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_ENABLE_PARTIAL_WRITE);
+    }
     nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window},
@@ -200,10 +207,12 @@ void h2_client_open(struct h2_client *c, uv_loop_t *loop, uint16_t port)
 void h2_client_close(struct h2_client *c)
 {
     nghttp2_session_del(c->session);
+    SSL_free(c->ssl);
     if (c->fd >= 0) {
         close(c->fd);
     }
     for (size_t i = 0; i < c->reply_count; i++) {
+        buf_close(&c->replies[i]->headers);
         buf_close(&c->replies[i]->data);
         buf_close(&c->replies[i]->upload);
         mem_free(c->replies[i]);
@@ -304,18 +313,41 @@ void h2_client_raw(struct h2_client *c, const void *data, size_t len)
     buf_append(&c->unsent, data, len);
 }
 
+static ssize_t client_send(struct h2_client *c)
+{
+    if (c->ssl == NULL) {
+        return send(c->fd, c->unsent.data, c->unsent.len, MSG_NOSIGNAL);
+    }
+    return SSL_write(c->ssl, c->unsent.data, (int)c->unsent.len);
+}
+
+/* As recv: 0 at the end, -1 with EAGAIN when there is nothing now. */
+static ssize_t client_recv(struct h2_client *c, void *in, size_t size)
+{
+    if (c->ssl == NULL) {
+        return recv(c->fd, in, size, 0);
+    }
+    int n = SSL_read(c->ssl, in, (int)size);
+    if (n > 0) {
+        return n;
+    }
+    int err = SSL_get_error(c->ssl, n);
+    errno = err == SSL_ERROR_WANT_READ || err == SSL_ERROR_WANT_WRITE ? EAGAIN : ECONNRESET;
+    return err == SSL_ERROR_ZERO_RETURN ? 0 : -1;
+}
+
 void h2_client_pump(struct h2_client *c)
 {
     static uint8_t in[256 * 1024];
     client_collect(c);
     if (c->unsent.len > 0) {
-        ssize_t n = send(c->fd, c->unsent.data, c->unsent.len, MSG_NOSIGNAL);
+        ssize_t n = client_send(c);
         if (n > 0) {
             buf_consume(&c->unsent, (size_t)n);
         }
     }
     while (!c->paused && !c->eof && !c->reset) {
-        ssize_t n = recv(c->fd, in, sizeof(in), 0);
+        ssize_t n = client_recv(c, in, sizeof(in));
         if (n == 0) {
             c->eof = true;
         } else if (n > 0) {

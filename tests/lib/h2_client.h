@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <nghttp2/nghttp2.h>
+#include <openssl/ssl.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -24,11 +25,12 @@ struct h2_reply {
     char content_type[64];
     int grpc_status; /* -1 = none seen */
     char grpc_message[4096];
-    int header_blocks; /* HEADERS frames: 1 = trailers-only, 2 = headers and trailers */
-    struct buf data;   /* DATA bytes, framing of gRPC included */
-    size_t data_taken; /* by h2_reply_message */
-    bool ended;        /* END_STREAM came */
-    bool closed;       /* the stream is closed */
+    struct buf headers; /* "name: value\n" of each, of all blocks */
+    int header_blocks;  /* HEADERS frames: 1 = trailers-only, 2 = headers and trailers */
+    struct buf data;    /* DATA bytes, framing of gRPC included */
+    size_t data_taken;  /* by h2_reply_message */
+    bool ended;         /* END_STREAM came */
+    bool closed;        /* the stream is closed */
     uint32_t error_code;
     /* What this side still has to send; see h2_client_call. */
     struct buf upload;
@@ -39,6 +41,7 @@ struct h2_reply {
 struct h2_client {
     uv_loop_t *loop;
     int fd;
+    SSL *ssl; /* over fd; NULL = plain */
     nghttp2_session *session;
     struct h2_reply *replies[H2_REPLIES_MAX];
     size_t reply_count;
@@ -73,7 +76,8 @@ uint64_t test_now_ms(void);
 /* Connects and queues preface and SETTINGS. `window` and ping_no_ack may be set before (c zeroed).
  */
 void h2_client_open(struct h2_client *c, uv_loop_t *loop, uint16_t port);
-/* The same on a socket of the caller's, which is then c's. */
+/* The same on a socket of the caller's, which is then c's; c->ssl may be set before, with the
+ * socket given to it, and is then c's too. */
 void h2_client_adopt(struct h2_client *c, uv_loop_t *loop, int fd);
 void h2_client_close(struct h2_client *c);
 

@@ -157,9 +157,15 @@ static void refusals_say_why(void **state)
          "enabling feature gate LeaseCheckpointPersist requires enabling feature gate "
          "LeaseCheckpoint"},
         {{"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://h:1"},
-         "https://127.0.0.1:1 in --listen-client-urls is not supported yet (see docs/status.md)"},
+         "TLS key/cert (--cert-file, --key-file) must be provided for client url "
+         "https://127.0.0.1:1 with HTTPS scheme"},
+        {{"--listen-client-urls=unixs://a", "--advertise-client-urls=https://h:1", "--cert-file=x"},
+         "KeyFile and CertFile must both be present[key: , cert: x]"},
         {{"--listen-metrics-urls=https://127.0.0.1:1"},
-         "https://127.0.0.1:1 in --listen-metrics-urls is not supported yet (see docs/status.md)"},
+         "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url "
+         "https://127.0.0.1:1"},
+        {{"--listen-peer-urls=https://127.0.0.1:1"},
+         "https://127.0.0.1:1 in --listen-peer-urls is not supported yet (see docs/status.md)"},
         {{"--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"},
          "AllowedCNs and AllowedHostnames are mutually exclusive: --peer-cert-allowed-cn=a, "
          "--peer-cert-allowed-hostname=b"},
@@ -167,9 +173,9 @@ static void refusals_say_why(void **state)
          "--advertise-client-urls \"http://:1\" must be \"host:port\" (unexpected empty host "
          "(http://:1))"},
         /* Features to come. */
-        {{"--cert-file", "x"}, "--cert-file is not supported yet (see docs/status.md)"},
-        {{"--cert-file=x", "--key-file=y"},
-         "--cert-file, --key-file are not supported yet (see docs/status.md)"},
+        {{"--auto-tls"}, "--auto-tls is not supported yet (see docs/status.md)"},
+        {{"--peer-cert-file=x", "--peer-key-file", "y"},
+         "--peer-cert-file, --peer-key-file are not supported yet (see docs/status.md)"},
         {{"--auth-token=jwt,pub-key=x"}, "--auth-token is not supported yet (see docs/status.md)"},
         {{"--initial-cluster-state=existing"},
          "--initial-cluster-state is not supported yet (see docs/status.md)"},
@@ -251,6 +257,49 @@ static void what_has_no_effect_warns_once(void **state)
     for (size_t i = 0; i < f.warnings.count; i++) {
         assert_string_equal(f.warnings.texts[i], texts[i]);
     }
+    kvd_config_close(&f.cfg);
+}
+
+static void tls_flags_reach_the_listeners(void **state)
+{
+    (void)state;
+    struct fixture f;
+    static const char *const words[] = {"--listen-client-urls=https://127.0.0.1:1,unixs://a:2",
+                                        "--advertise-client-urls=https://h:1",
+                                        "--cert-file",
+                                        "c.pem",
+                                        "--key-file=k.pem",
+                                        "--trusted-ca-file=ca.pem",
+                                        "--tls-max-version=TLS1.3",
+                                        "--cipher-suites=A,B",
+                                        NULL};
+    assert_int_equal(load(&f, "kvd", words, NULL), KVD_CONFIG_RUN);
+    assert_int_equal(f.warnings.count, 0);
+    assert_true(f.cfg.tls);
+    assert_string_equal(f.cfg.cert_file, "c.pem");
+    assert_string_equal(f.cfg.key_file, "k.pem");
+    assert_string_equal(f.cfg.trusted_ca_file, "ca.pem");
+    assert_true(f.cfg.client_cert_required); /* as in etcd, by naming who may sign */
+    assert_string_equal(f.cfg.cipher_suites[0], "A");
+    assert_string_equal(f.cfg.cipher_suites[1], "B");
+    assert_null(f.cfg.cipher_suites[2]);
+    assert_int_equal(f.cfg.tls_version_min, 12);
+    assert_int_equal(f.cfg.tls_version_max, 13);
+    assert_int_equal(f.cfg.listen_client.urls[0].scheme, KVD_HTTPS);
+    assert_int_equal(f.cfg.listen_client.urls[1].scheme, KVD_UNIXS);
+    kvd_config_close(&f.cfg);
+    /* Without a URL that needs them they are only told of. */
+    assert_int_equal(
+        load(&f, "kvd", (const char *const[]){"--cert-file=c", "--key-file=k", NULL}, NULL),
+        KVD_CONFIG_RUN);
+    assert_false(f.cfg.tls);
+    assert_int_equal(f.warnings.count, 1);
+    assert_string_equal(f.warnings.texts[0], "http://localhost:2379 is a URL without TLS: "
+                                             "--cert-file and --key-file mean nothing for it");
+    kvd_config_close(&f.cfg);
+    assert_int_equal(load(&f, "kvd", (const char *const[]){"--client-cert-auth", NULL}, NULL),
+                     KVD_CONFIG_RUN);
+    assert_int_equal(f.warnings.count, 1);
     kvd_config_close(&f.cfg);
 }
 
@@ -485,7 +534,8 @@ static void bad_files_name_the_line(void **state)
         {"- a\n- b\n", "expected settings as \"name: value\""},
         {"name: a\nname: b\n", "line 2"},
         {"client-transport-security: yes\n", "invalid client-transport-security"},
-        {"client-transport-security:\n  cert-file: x\n", "--cert-file is not supported yet"},
+        {"client-transport-security:\n  client-cert-file: x\n",
+         "--client-cert-file is not supported yet"},
         {"peer-transport-security:\n  allowed-cn: x\n",
          "--peer-cert-allowed-cn is not supported yet"},
         {"peer-transport-security:\n  auto-tls: true\n", "--peer-auto-tls is not supported yet"},
@@ -665,6 +715,7 @@ int main(void)
         cmocka_unit_test(defaults_under_its_own_name),
         cmocka_unit_test(refusals_say_why),
         cmocka_unit_test(what_has_no_effect_warns_once),
+        cmocka_unit_test(tls_flags_reach_the_listeners),
         cmocka_unit_test(outcomes_besides_running),
         cmocka_unit_test(values_are_resolved),
         cmocka_unit_test(word_lists_are_split),

@@ -1,0 +1,267 @@
+/* secure.c - see secure.h.
+ *
+ * Out: try_write encrypts all it is given and passes the records on. What the carrier does not take
+ * at once is kept and written by its asynchronous write; the plaintext is then reported as not
+ * taken, so that the connection waits as it would without TLS (its write call only remembers that
+ * somebody waits: `ahead`). Handshake messages and alerts go the same way without anybody waiting.
+ *
+ * In: the carrier's bytes are decrypted record by record into the loop's one buffer of plaintext,
+ * each piece handed on at once; nothing is kept but a record that is not whole. */
+#include "rpc/secure.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/limits.h"
+#include "rpc/conn.h"
+
+struct secure {
+    struct conn *conn;
+    struct tls *tls;
+    const struct conn_ops *raw;
+    struct buf writing;  /* records in the carrier's asynchronous write */
+    size_t ahead;        /* plaintext that try_write encrypted and did not report as taken */
+    bool conn_waits;     /* for conn_written */
+    bool finish_follows; /* FIN when what is being written is out */
+    bool refused;        /* input is ignored */
+};
+
+bool secure_established(const struct secure *s)
+{
+    return s->tls != NULL && tls_established(s->tls);
+}
+
+const struct tls_peer *secure_peer(const struct secure *s)
+{
+    return s->tls != NULL ? tls_peer(s->tls) : NULL;
+}
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+/* Writes what TLS has to say, unless a write is under way. false: the carrier is broken. */
+static bool secure_push(struct secure *s)
+{
+    struct conn *c = s->conn;
+    if (s->writing.len > 0) {
+        return true;
+    }
+    struct slice out = tls_output(s->tls);
+    if (out.len == 0) {
+        return true;
+    }
+    ssize_t n = s->raw->try_write(c, out.data, out.len);
+    if (n < 0) {
+        return false;
+    }
+    struct slice rest = slice_of(out.data + n, out.len - (size_t)n);
+    if (rest.len > 0 && !buf_append_slice(&s->writing, rest)) {
+        return false;
+    }
+    tls_output_taken(s->tls, out.len);
+    return rest.len == 0 || s->raw->write(c, s->writing.data, s->writing.len) >= 0;
+}
+
+static ssize_t secure_try_write(struct conn *c, const uint8_t *data, size_t len)
+{
+    struct secure *s = c->security;
+    ASSERT(s->ahead == 0);
+    if (s->writing.len > 0) {
+        return 0;
+    }
+    if (tls_write(s->tls, data, len) != TLS_OK || !secure_push(s)) {
+        return -1;
+    }
+    if (s->writing.len > 0) {
+        s->ahead = len;
+        return 0;
+    }
+    return (ssize_t)len;
+}
+
+static int secure_write(struct conn *c, const uint8_t *data, size_t len)
+{
+    struct secure *s = c->security;
+    ASSERT(s->writing.len > 0 && !s->conn_waits);
+    if (s->ahead == 0 && tls_write(s->tls, data, len) != TLS_OK) {
+        return -1;
+    }
+    ASSERT(s->ahead == 0 || s->ahead == len);
+    s->ahead = 0;
+    s->conn_waits = true;
+    return 0;
+}
+
+void secure_written(struct secure *s, int status)
+{
+    struct conn *c = s->conn;
+    buf_close(&s->writing);
+    if (c->state == CONN_CLOSED) {
+        return;
+    }
+    if (status < 0 || !secure_push(s)) {
+        conn_destroy(c);
+        return;
+    }
+    if (s->writing.len > 0) {
+        return;
+    }
+    if (s->conn_waits) {
+        s->conn_waits = false;
+        conn_written(c, 0);
+    }
+    if (s->finish_follows && c->state != CONN_CLOSED) {
+        s->finish_follows = false;
+        s->raw->finish(c);
+    }
+}
+
+static void secure_read_start(struct conn *c)
+{
+    c->security->raw->read_start(c);
+}
+
+static void secure_read_stop(struct conn *c)
+{
+    c->security->raw->read_stop(c);
+}
+
+static void secure_finish(struct conn *c)
+{
+    struct secure *s = c->security;
+    tls_close_notify(s->tls);
+    if (secure_push(s) && s->writing.len > 0) {
+        s->finish_follows = true;
+    } else {
+        s->raw->finish(c);
+    }
+}
+
+static void secure_close(struct conn *c)
+{
+    c->security->raw->close(c);
+}
+
+static void secure_peer_text(struct conn *c, char *text, size_t size)
+{
+    c->security->raw->peer(c, text, size);
+}
+
+static const struct conn_ops secure_ops = {
+    .try_write = secure_try_write,
+    .write = secure_write,
+    .read_start = secure_read_start,
+    .read_stop = secure_read_stop,
+    .finish = secure_finish,
+    .close = secure_close,
+    .peer = secure_peer_text,
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* What Go's servers tell who forgot the s of https. */
+static void secure_refuse_http(struct secure *s)
+{
+    static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\n"
+                               "Client sent an HTTP request to an HTTPS server.\n";
+    (void)s->raw->try_write(s->conn, (const uint8_t *)text, sizeof(text) - 1);
+}
+
+void secure_begin(struct conn *c, struct tls_context *tls, const uint8_t *data, size_t len)
+{
+    struct secure *s = pool_zalloc(&c->server->pool, sizeof(*s));
+    if (s == NULL) {
+        conn_destroy(c);
+        return;
+    }
+    s->conn = c;
+    s->raw = c->ops;
+    tls_context_refresh(tls, server_now_ms(c->server));
+    s->tls = tls_new(tls);
+    if (s->tls == NULL) {
+        pool_free(&c->server->pool, s);
+        conn_destroy(c);
+        return;
+    }
+    c->security = s;
+    c->ops = &secure_ops;
+    if (len > 0 && data[0] >= 'A' && data[0] <= 'Z') {
+        secure_refuse_http(s);
+    }
+}
+
+void secure_free(struct secure *s)
+{
+    if (s != NULL) {
+        tls_free(s->tls);
+        buf_close(&s->writing);
+        pool_free(&s->conn->server->pool, s);
+    }
+}
+
+/* ---- input ----------------------------------------------------------------------------------- */
+
+/* The alert, if there is one, still goes out. */
+static void secure_failed(struct secure *s)
+{
+    struct conn *c = s->conn;
+    s->refused = true;
+    if (!tls_established(s->tls)) {
+        server_log_refusal(c->server, conn_peer(c), tls_error(s->tls));
+    }
+    conn_finish_after_flush(c);
+}
+
+/* Hands on what can be decrypted. */
+static void secure_read(struct secure *s)
+{
+    struct conn *c = s->conn;
+    uint8_t *plain = c->server->plain_buffer;
+    enum tls_result r = TLS_OK;
+    while (r == TLS_OK && c->state != CONN_CLOSED) {
+        size_t n;
+        r = tls_read(s->tls, plain, RPC_READ_BUFFER_BYTES, &n);
+        if (r == TLS_OK) {
+            conn_input(c, plain, n);
+        }
+    }
+    if (c->state == CONN_CLOSED) {
+        return;
+    }
+    if (r == TLS_FAILED) {
+        secure_failed(s);
+    } else if (r == TLS_EOF) {
+        s->refused = true;
+        conn_eof(c);
+    }
+}
+
+void secure_input(struct secure *s, const uint8_t *data, size_t len)
+{
+    struct conn *c = s->conn;
+    if (s->refused || c->state == CONN_CLOSED) {
+        return;
+    }
+    tls_input(s->tls, slice_of(data, len));
+    if (!tls_established(s->tls) && tls_handshake(s->tls) == TLS_FAILED) {
+        secure_failed(s);
+    }
+    if (tls_established(s->tls)) {
+        secure_read(s);
+    }
+    if (c->state == CONN_CLOSED) {
+        return;
+    }
+    if (!secure_push(s) || tls_output(s->tls).len > RPC_TLS_UNSENT_BYTES_MAX) {
+        conn_destroy(c);
+    }
+}
+
+void secure_eof(struct secure *s)
+{
+    struct conn *c = s->conn;
+    if (!tls_established(s->tls) && !s->refused) {
+        server_log_refusal(c->server, conn_peer(c), "EOF");
+    }
+    conn_eof(c);
+}
