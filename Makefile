@@ -40,7 +40,7 @@ AR := ar
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
     -Wpointer-arith -Wvla -Wundef -Wno-unused-parameter -Wno-missing-field-initializers
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
-CPPFLAGS := -D_GNU_SOURCE -iquote . -iquote $(B)/gen -I$(B)/gen \
+CPPFLAGS := -D_GNU_SOURCE -iquote . -Iinclude -iquote $(B)/gen -I$(B)/gen \
     $(if $(DEBUG)$(SAN),-DKVD_DEBUG)
 CFLAGS := -std=gnu11 $(OPT) -pthread -fvisibility=hidden -fno-omit-frame-pointer $(WARNINGS)
 LDFLAGS := -pthread
@@ -58,7 +58,7 @@ LIBS := -lraft -luv -llmdb -lnghttp2 -lprotobuf-c -lhttp_parser -lyaml -lm
 TEST_LIBS := -lcmocka
 
 # ---- sources ---------------------------------------------------------------------------------
-LIB_FOLDERS := base proto kv raft rpc
+LIB_FOLDERS := base proto kv raft rpc plugins/host
 sources = $(sort $(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -67,7 +67,7 @@ GEN_C := $(patsubst %.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
 GEN_H := $(GEN_C:.c=.h)
 GEN_O := $(GEN_C:.c=.o)
 
-LIB_A := $(foreach f,$(LIB_FOLDERS),$(B)/lib$(f).a)
+LIB_A := $(foreach f,$(LIB_FOLDERS),$(B)/lib$(subst /,-,$(f)).a)
 # Archives may refer to each other's generated code: linked as one group.
 LINK_LIBS = -Wl,--start-group $(LIB_A) -Wl,--end-group
 
@@ -145,6 +145,9 @@ tidy: ## the style check
 install: programs ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 build/kvd $(DESTDIR)$(PREFIX)/bin/kvd
 	$(if $(KVCTL_C),install -D -m 755 build/kvctl $(DESTDIR)$(PREFIX)/bin/kvctl)
+	install -D -m 644 include/kvplugin.h $(DESTDIR)$(PREFIX)/include/kvplugin.h
+	mkdir -p $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	sed 's|@PREFIX@|$(PREFIX)|' deploy/kvplugin.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/kvplugin.pc
 	install -D -m 644 deploy/kvd.conf.sample $(DESTDIR)$(PREFIX)/share/kvd/kvd.conf.sample
 	install -D -m 644 deploy/systemd/kvd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kvd.service
 
@@ -177,7 +180,7 @@ $(B)/obj/%.o: %.c | $(GEN_H) $(VERSION_H)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 define library
-$(B)/lib$(1).a: $$(call objects,$$(call sources,$(1))) $(if $(filter proto,$(1)),$(GEN_O))
+$(B)/lib$(subst /,-,$(1)).a: $$(call objects,$$(call sources,$(1))) $(if $(filter proto,$(1)),$(GEN_O))
 	@mkdir -p $$(dir $$@)
 	@rm -f $$@
 	$$(call say,AR,$$@)

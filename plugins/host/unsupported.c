@@ -1,0 +1,299 @@
+/* unsupported.c - calls of the table that this host does not offer yet. */
+#include "plugins/host/host_impl.h"
+
+static int none_cache_open(struct kvp_ctx *ctx, const struct kvp_cache_args *a,
+                           struct kvp_cache **out)
+{
+    (void)ctx, (void)a, (void)out;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_cache_on(struct kvp_cache *c, const struct kvp_cache_handlers *h)
+{
+    (void)c, (void)h;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_cache_get(struct kvp_cache *c, struct kvp_bytes key, struct kvp_cached *out)
+{
+    (void)c, (void)key, (void)out;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_cache_each(struct kvp_cache *c, kvp_each_fn *each, void *data)
+{
+    (void)c, (void)each, (void)data;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_cache_by_index(struct kvp_cache *c, size_t index, struct kvp_bytes value,
+                               kvp_each_fn *each, void *data)
+{
+    (void)c, (void)index, (void)value, (void)each, (void)data;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_cache_synced(struct kvp_cache *c)
+{
+    (void)c;
+    return 0;
+}
+
+static int64_t none_cache_revision(struct kvp_cache *c)
+{
+    (void)c;
+    return 0;
+}
+
+static size_t none_cache_len(struct kvp_cache *c)
+{
+    (void)c;
+    return 0;
+}
+
+static void none_cache_close(struct kvp_cache *c)
+{
+    (void)c;
+}
+
+static void none_index_emit(struct kvp_emit *emit, struct kvp_bytes value)
+{
+    (void)emit, (void)value;
+}
+
+static int none_queue_open(struct kvp_ctx *ctx, const struct kvp_queue_args *a,
+                           struct kvp_queue **out)
+{
+    (void)ctx, (void)a, (void)out;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_queue_add(struct kvp_queue *q, struct kvp_bytes key)
+{
+    (void)q, (void)key;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_queue_add_after(struct kvp_queue *q, struct kvp_bytes key, uint64_t ms)
+{
+    (void)q, (void)key, (void)ms;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_queue_add_limited(struct kvp_queue *q, struct kvp_bytes key)
+{
+    (void)q, (void)key;
+    return KVP_UNSUPPORTED;
+}
+
+static void none_queue_forget(struct kvp_queue *q, struct kvp_bytes key)
+{
+    (void)q, (void)key;
+}
+
+static void none_queue_done(struct kvp_queue *q, struct kvp_bytes key)
+{
+    (void)q, (void)key;
+}
+
+static size_t none_queue_len(struct kvp_queue *q)
+{
+    (void)q;
+    return 0;
+}
+
+static void none_queue_close(struct kvp_queue *q)
+{
+    (void)q;
+}
+
+static int none_controller(struct kvp_ctx *ctx, const struct kvp_controller_args *a,
+                           struct kvp_controller **out)
+{
+    (void)ctx, (void)a, (void)out;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_controller_add(struct kvp_controller *c, struct kvp_bytes key)
+{
+    (void)c, (void)key;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_controller_add_after(struct kvp_controller *c, struct kvp_bytes key, uint64_t ms)
+{
+    (void)c, (void)key, (void)ms;
+    return KVP_UNSUPPORTED;
+}
+
+static void none_controller_close(struct kvp_controller *c)
+{
+    (void)c;
+}
+
+static int64_t none_item_put(struct kvp_item *item, const struct kvp_put *p)
+{
+    (void)item, (void)p;
+    return KVP_RETRY;
+}
+
+static int64_t none_item_put_if(struct kvp_item *item, const struct kvp_put *p,
+                                int64_t mod_revision)
+{
+    (void)item, (void)p, (void)mod_revision;
+    return KVP_RETRY;
+}
+
+static int64_t none_item_txn(struct kvp_item *item, struct kvp_txn *txn)
+{
+    (void)item, (void)txn;
+    return KVP_RETRY;
+}
+
+static void none_item_done(struct kvp_item *item, int64_t result)
+{
+    (void)item, (void)result;
+}
+
+static int none_http_listen(struct kvp_ctx *ctx, const struct kvp_listen_args *a,
+                            struct kvp_listener **out, uint32_t *out_port, struct kvp_errmsg *e)
+{
+    (void)ctx, (void)a, (void)out, (void)out_port, (void)e;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_http_route(struct kvp_ctx *ctx, const struct kvp_route_args *a)
+{
+    (void)ctx, (void)a;
+    return KVP_UNSUPPORTED;
+}
+
+static void none_http_set_data(struct kvp_http *x, void *data)
+{
+    (void)x, (void)data;
+}
+
+static void *none_http_data(struct kvp_http *x)
+{
+    (void)x;
+    return NULL;
+}
+
+static int none_http_respond(struct kvp_http *x, uint32_t status, const struct kvp_pair *headers,
+                             size_t count)
+{
+    (void)x, (void)status, (void)headers, (void)count;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_http_write(struct kvp_http *x, struct kvp_bytes bytes)
+{
+    (void)x, (void)bytes;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_http_finish(struct kvp_http *x)
+{
+    (void)x;
+    return KVP_UNSUPPORTED;
+}
+
+static void none_http_abort(struct kvp_http *x)
+{
+    (void)x;
+}
+
+static void none_http_pause(struct kvp_http *x, int pause)
+{
+    (void)x, (void)pause;
+}
+
+static int none_object(struct kvp_ctx *ctx, const struct kvp_object_args *a,
+                       struct kvp_object **out)
+{
+    (void)ctx, (void)a, (void)out;
+    return KVP_UNSUPPORTED;
+}
+
+static void none_object_cancel(struct kvp_object *o)
+{
+    (void)o;
+}
+
+static int none_provide(struct kvp_ctx *ctx, const struct kvp_provide_args *a)
+{
+    (void)ctx, (void)a;
+    return KVP_UNSUPPORTED;
+}
+
+static struct kvp_ctx *none_call_ctx(struct kvp_call *c)
+{
+    (void)c;
+    return NULL;
+}
+
+static int none_call_event(struct kvp_call *c, struct kvp_bytes type, struct kvp_bytes object,
+                           int64_t revision)
+{
+    (void)c, (void)type, (void)object, (void)revision;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_call_answer(struct kvp_call *c, const struct kvp_object_answer *a)
+{
+    (void)c, (void)a;
+    return KVP_UNSUPPORTED;
+}
+
+static int none_authorize(struct kvp_ctx *ctx, const struct kvp_identity *identity, uint32_t verb,
+                          struct kvp_bytes key, struct kvp_bytes end, kvp_done_fn *cb, void *data)
+{
+    (void)ctx, (void)identity, (void)verb, (void)key, (void)end, (void)cb, (void)data;
+    return KVP_UNSUPPORTED;
+}
+
+void unsupported_calls(struct kvp_host *t)
+{
+    t->cache_open = none_cache_open;
+    t->cache_on = none_cache_on;
+    t->cache_get = none_cache_get;
+    t->cache_each = none_cache_each;
+    t->cache_by_index = none_cache_by_index;
+    t->cache_synced = none_cache_synced;
+    t->cache_revision = none_cache_revision;
+    t->cache_len = none_cache_len;
+    t->cache_close = none_cache_close;
+    t->index_emit = none_index_emit;
+    t->queue_open = none_queue_open;
+    t->queue_add = none_queue_add;
+    t->queue_add_after = none_queue_add_after;
+    t->queue_add_limited = none_queue_add_limited;
+    t->queue_forget = none_queue_forget;
+    t->queue_done = none_queue_done;
+    t->queue_len = none_queue_len;
+    t->queue_close = none_queue_close;
+    t->controller = none_controller;
+    t->controller_add = none_controller_add;
+    t->controller_add_after = none_controller_add_after;
+    t->controller_close = none_controller_close;
+    t->item_put = none_item_put;
+    t->item_put_if = none_item_put_if;
+    t->item_txn = none_item_txn;
+    t->item_done = none_item_done;
+    t->http_listen = none_http_listen;
+    t->http_route = none_http_route;
+    t->http_set_data = none_http_set_data;
+    t->http_data = none_http_data;
+    t->http_respond = none_http_respond;
+    t->http_write = none_http_write;
+    t->http_finish = none_http_finish;
+    t->http_abort = none_http_abort;
+    t->http_pause = none_http_pause;
+    t->object = none_object;
+    t->object_cancel = none_object_cancel;
+    t->provide = none_provide;
+    t->call_ctx = none_call_ctx;
+    t->call_event = none_call_event;
+    t->call_answer = none_call_answer;
+    t->authorize = none_authorize;
+}
