@@ -115,9 +115,22 @@ void crumb_why(const struct crumb *c, char *out, size_t room)
     snprintf(
         out, room,
         "the process died %u times within %u minutes inside plugin %s (last in %s, at revision "
-        "%lld): it is not loaded any more; replace it, then enable it",
+        "%lld): it is not loaded any more: replace "
+        "the file, or remove plugins.d/breadcrumbs in the data directory to try it again",
         PLUGIN_STRIKES_MAX, PLUGIN_STRIKES_MS / 60000u, c->name, c->callback,
         (long long)c->revision);
+}
+
+void crumb_file(struct crumb *c, uint64_t file)
+{
+    if (c->file != file) {
+        if (c->quarantined != 0) {
+            LOG(LOG_INFO, "another file of a quarantined plugin: it is tried again",
+                F_STR("plugin", c->name));
+        }
+        crumb_lift(c);
+        c->file = file;
+    }
 }
 
 void crumb_lift(struct crumb *c)

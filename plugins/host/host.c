@@ -217,6 +217,14 @@ static int host_find_static(const char *name, struct loaded *out, struct errmsg 
     return errmsg_set(e, ERR_NOT_FOUND, "%s: no plugin of that name is built into this kvd", name);
 }
 
+/* The first eight bytes of a sum in hex. */
+static uint64_t host_file_number(const char *sha256)
+{
+    char digits[17];
+    snprintf(digits, sizeof(digits), "%.16s", sha256);
+    return strtoull(digits, NULL, 16);
+}
+
 static int host_load_one(struct plugin_host *h, struct plugin *p, const char *options,
                          struct errmsg *e)
 {
@@ -247,8 +255,14 @@ static int host_load_one(struct plugin_host *h, struct plugin *p, const char *op
     if (err != 0) {
         return errmsg_set(e, err, "%s: %s", p->path, why.text);
     }
-    const struct crumb *crumb = crumb_find(&h->crumbs, p->name, false);
-    if (crumb != NULL && crumb->quarantined != 0) {
+    struct crumb *crumb = crumb_find(&h->crumbs, p->name, true);
+    if (crumb == NULL) {
+        mem_free(conf);
+        return errmsg_set(e, ERR_TOO_MANY_REQUESTS, "%s: more than %u plugins", p->path,
+                          PLUGINS_MAX);
+    }
+    crumb_file(crumb, host_file_number(p->sha256));
+    if (crumb->quarantined != 0) {
         p->state = HOST_QUARANTINED;
         mem_free(conf);
         crumb_why(crumb, p->why, sizeof(p->why));

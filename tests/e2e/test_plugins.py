@@ -229,6 +229,7 @@ def main():
             await_line(server, "plugin loaded", version="1.1")
             await_true("the second term", lambda: len(lines(server, "plugin leads")) == 2)
             assert lines(server, "plugin leads")[1]["term"] > first
+            equal(lines(server, "found an unknown file in the data directory, leaving it alone"), [])
             copies = [f for f in os.listdir(os.path.join(server.data_dir, "plugins.d"))
                       if f.endswith(".so")]
             equal(len(copies), 1, "copies")
@@ -326,8 +327,26 @@ def main():
             assert "watch events" in why, why
             server.etcdctl("put", "/in/kill", "again", check=True)
             equal(get(server, "/in/kill"), "again")
+            equal(server.stop(), -signal.SIGTERM)
+            build(folder, "stamp", STAMP.replace("abort();", "(void)abort;").replace('"1.0"', '"1.2"'))
+            server.start()
+            await_line(server, "plugin loaded", version="1.2")
         finally:
             server.close()
+
+    with tally.case("a plugin builds against the installed header"):
+        root = os.path.join(folder, "root")
+        subprocess.run(["make", "-s", "install", "PREFIX=/usr", f"DESTDIR={root}"], cwd=ROOT, check=True,
+                       stdout=subprocess.DEVNULL)
+        env = dict(os.environ, PKG_CONFIG_PATH=os.path.join(root, "usr/lib/pkgconfig"),
+                   PKG_CONFIG_SYSROOT_DIR=root)
+        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "kvplugin"], env=env, text=True,
+                               capture_output=True, check=True).stdout.split()
+        path = os.path.join(folder, "installed.so")
+        subprocess.run(["gcc", "-o", path, os.path.join(folder, "stamp.c"), *flags], check=True)
+        os.chmod(path, 0o755)
+        with Server(flags=["--plugin", path]) as server:
+            await_line(server, "plugin leads", plugin="stamp")
 
     subprocess.run(["rm", "-rf", folder], check=True)
     tally.close()

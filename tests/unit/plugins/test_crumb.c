@@ -73,6 +73,27 @@ static void three_deaths_in_ten_minutes(void **state)
     assert_true(life(now, NULL)); /* it starts from nothing again */
 }
 
+/* A quarantine is about one file: the next build is tried again, from nothing. */
+static void another_file_is_tried_again(void **state)
+{
+    (void)state;
+    struct crumb_page p;
+    assert_true(life(1000, "start"));
+    assert_true(life(1000, "start"));
+    assert_true(life(1000, "start"));
+    assert_true(crumb_open(&p, path, 1000));
+    struct crumb *c = crumb_find(&p, "x", false);
+    assert_int_equal(c->quarantined, 1);
+    crumb_file(c, 0); /* the same as ever */
+    assert_int_equal(c->quarantined, 1);
+    crumb_file(c, 77);
+    assert_int_equal(c->quarantined, 0);
+    crumb_close(&p);
+    assert_true(life(1000, "start"));
+    assert_true(life(1000, "start"));
+    assert_true(life(1000, NULL));
+}
+
 static void deaths_far_apart_are_forgiven(void **state)
 {
     (void)state;
@@ -132,9 +153,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(three_deaths_in_ten_minutes), T(deaths_far_apart_are_forgiven),
-        T(only_deaths_inside_count),    T(places_are_found_again_and_end),
-        T(a_damaged_file_does_no_harm),
+        T(three_deaths_in_ten_minutes),    T(deaths_far_apart_are_forgiven),
+        T(another_file_is_tried_again),    T(only_deaths_inside_count),
+        T(places_are_found_again_and_end), T(a_damaged_file_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
