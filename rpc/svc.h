@@ -36,6 +36,8 @@ struct svc_options {
 
 /* NULL when out of memory. */
 struct svc *svc_new(const struct svc_options *options);
+/* Gives or takes away svc_options.plugins. NULL: all its requests must have completed. */
+void svc_set_plugins(struct svc *s, struct plugin_admin *plugins);
 /* After the rpc_server is closed (no call is left). cb when the handles are closed and s is freed.
  */
 void svc_close(struct svc *s, void (*cb)(void *data), void *data);

@@ -51,6 +51,11 @@ struct svc *svc_new(const struct svc_options *options)
     return s;
 }
 
+void svc_set_plugins(struct svc *s, struct plugin_admin *plugins)
+{
+    s->options.plugins = plugins;
+}
+
 static void svc_on_timers_closed(uv_handle_t *handle)
 {
     struct svc *s = (struct svc *)((char *)handle - offsetof(struct svc, timers.handle));
