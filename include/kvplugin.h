@@ -195,7 +195,8 @@ enum kvp_option_type {
 #define KVP_OPT_SECRET   4u /* never shown or logged */
 
 /* One row of the option table; the last row has name NULL. Options are given as
- * --plugin FILE,name=value,...; an unknown name is refused with the nearest known one. */
+ * --plugin FILE,name=value,...; a value holds no comma. An unknown name is refused, with the
+ * nearest known one in the sentence. */
 struct kvp_option {
     const char *name; /* lower case, digits, '-' */
     uint32_t type;    /* enum kvp_option_type */
@@ -423,8 +424,8 @@ struct kvp_lease_args {
 struct kvp_role {
     uint32_t size;
     uint32_t is_leader; /* this context may write now, as far as this member knows */
-    uint64_t term;      /* of the context, or (instance context) of the member */
-    uint64_t epoch;     /* of the term context; grows with each start; 0 for an instance context */
+    uint64_t term;      /* of a term context; of an instance context: the present one, 0 = none */
+    uint64_t epoch;     /* within the term; grows with each start of this plugin */
     uint64_t member;    /* this member's id */
 };
 
