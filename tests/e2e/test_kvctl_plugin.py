@@ -334,18 +334,14 @@ def several(tally, m, second):
 # ---- real servers ------------------------------------------------------------------------------------
 
 
-def without_host(tally):
+def by_member_list(tally):
     with Server("kvd") as server:
-        for words in READS + CHANGES:
-            with tally.case("a kvd without plugins says so: " + words[0]):
-                status, out, err = run(server.endpoint, *words)
-                equal((status, out), (FAILURE, ""), "status")
-                equal(err, "Error: kvd: this server has no plugin host, so there are no plugins to show "
-                           "or to change (see docs/status.md)\n", "sentence")
         with tally.case("the member list gives the endpoints"):
-            status, _, err = run(server.endpoint, "list", "--cluster")
-            equal(status, FAILURE, "status")
-            assert "this server has no plugin host" in err, err
+            for words in (["list"], ["top"]):
+                status, out, err = run(server.endpoint, *words, "--cluster")
+                equal((status, err, out.count("\n")), (OK, "", 1), words)
+            equal(run(server.endpoint, "enable", "x", "--cluster"),
+                  (FAILURE, "", 'Error: kvd: there is no plugin "x": none is loaded on this member\n'), "enable")
 
 
 def other_server(tally):
@@ -372,7 +368,7 @@ def main():
             changing(tally, member)
             refusals(tally, member)
             several(tally, member, second)
-    without_host(tally)
+    by_member_list(tally)
     other_server(tally)
     tally.close()
 
