@@ -193,7 +193,9 @@ static int client_call_once(struct client *c, const struct client_method *m, str
         result = conn_call_next(call, deadline_ms, &message);
     }
     int code = GRPC_OK;
-    if (result == CONN_TIMEOUT) {
+    /* Both sides watch the same deadline; whichever sees it first, the user reads the same. */
+    if (result == CONN_TIMEOUT ||
+        (result == CONN_END && conn_call_code(call) == GRPC_DEADLINE_EXCEEDED)) {
         code = GRPC_DEADLINE_EXCEEDED;
         errmsg_set(e, ERR_DEADLINE, "%s: no answer from %s within --command-timeout%s",
                    err_text(ERR_DEADLINE), conn_endpoint(c->conn),

@@ -316,7 +316,9 @@ int cmd_plugin_top(struct cli *cli)
             plugin_picture(&top, &top.looks[0], NULL, &cli->out);
         }
         rc = answered == top.count ? 0 : CLI_FAILURE;
-        fwrite(top.errors.data, 1, top.errors.len, stderr);
+        if (top.errors.len > 0) {
+            fwrite(top.errors.data, 1, top.errors.len, stderr);
+        }
     }
     buf_close(&top.errors);
     arena_close(&top.looks[0].arena);
