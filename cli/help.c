@@ -94,8 +94,9 @@ const struct command cli_commands[] = {
      cmd_plugin_top_options, cmd_plugin_top},
     {"plugin reload", "[options] <plugin> [name=value...]",
      "load its file again, with other settings",
-     "Settings that are not named stay as they are. When anything fails, the old code and the old\n"
-     "settings stay in force, and no further endpoint is asked.",
+     "Settings that are not named stay as they are; those of a reload last until kvd ends. When\n"
+     "anything fails, the old code and the old settings stay in force, and no further endpoint is\n"
+     "asked.",
      cmd_plugin_options, cmd_plugin_reload},
     {"plugin enable", "[options] <plugin>", "lift its quarantine, or start it when disabled", NULL,
      cmd_plugin_options, cmd_plugin_enable},

@@ -62,7 +62,7 @@ void host_stop(struct plugin_host *h, void (*cb)(void *data), void *data);
 
 enum host_state {
     HOST_REFUSED,     /* not loaded, or init failed: `why` */
-    HOST_QUARANTINED, /* died too often: `why`; host_enable lifts it */
+    HOST_QUARANTINED, /* died too often: `why` */
     HOST_STARTING,    /* init or start is under way */
     HOST_READY,       /* does not lead */
     HOST_LEADING,     /* between start and stop */

@@ -278,6 +278,13 @@ def refusals(tally, m):
             m.refuse = (grpc.StatusCode.FAILED_PRECONDITION, "kvd: hello is quarantined")
             equal(run(m.endpoint, *words), (FAILURE, "", "Error: kvd: hello is quarantined\n"), "answer")
             m.refuse = None
+    with tally.case("a deadline that the member saw first: a change may have been done"):
+        m.refuse = (grpc.StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded")
+        sentence = f"Error: context deadline exceeded: no answer from {m.endpoint} within --command-timeout"
+        equal(run(m.endpoint, "list"), (FAILURE, "", sentence + "\n"), "list")
+        equal(run(m.endpoint, "enable", "hello"),
+              (FAILURE, "", sentence + "; it may have been done all the same\n"), "enable")
+        m.refuse = None
     with tally.case("an answer that cannot be read"):
         m.List = lambda: b"\x0a"
         status, out, err = run(m.endpoint, "list")
