@@ -233,7 +233,7 @@ struct kvp_plugin {
      * plugin is not loaded and neither start nor fini is called. Leave *self alone then. */
     int (*init)(struct kvp_ctx *ctx, const struct kvp_host *host, const void *conf, void **self,
                 struct kvp_errmsg *e);
-    /* May be NULL. Other than 0: this term is not led (logged), tried again with backoff. */
+    /* May be NULL. Other than 0: logged; stop follows, then start again with backoff. */
     int (*start)(void *self, struct kvp_ctx *term_ctx, uint64_t term);
     /* May be NULL. reason: NOT_LEADER (deposed), STOPPED (the process ends), CANCELED (an operator
      * disabled or reloads it), INTERNAL (`fail`). The term context answers KVP_STOPPED from before
