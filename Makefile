@@ -63,7 +63,7 @@ LIB_FOLDERS := base proto kv raft rpc plugins/host
 sources = $(sort $(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
-PROTOS := $(sort $(wildcard proto/*.proto proto/etcd/*.proto))
+PROTOS := $(sort $(wildcard proto/*.proto proto/etcd/*.proto proto/kvd/*.proto))
 GEN_C := $(patsubst %.proto,$(B)/gen/%.pb-c.c,$(PROTOS))
 GEN_H := $(GEN_C:.c=.h)
 GEN_O := $(GEN_C:.c=.o)

@@ -135,6 +135,8 @@
 /* ---- services (rpc/svc_*) ---- */
 /* Structs of one decoded request: 40 times the largest message, far above any honest one. */
 #define SVC_DECODE_BYTES_MAX (64u * 1024u * 1024u)
+/* Options one reload of a plugin may change: more than any plugin has. */
+#define PLUGIN_SETTINGS_MAX 256u
 /* Transactions inside transactions. etcd has no limit but its operation budget; each level costs
  * two levels of message nesting and apply decodes one level more than the front end, so this keeps
  * what we accept well inside MESSAGE_DEPTH_MAX on every member. */

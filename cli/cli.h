@@ -68,6 +68,14 @@ int cli_fail(const struct cli *cli, int code, const char *format, ...)
 int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* One unary call; on failure the error is printed. 0 or CLI_FAILURE. */
 int cli_call(struct cli *cli, enum client_call_id id, const void *request, void **response);
+/* The endpoints a command asks one by one: --endpoints, or with --cluster (which it must have) the
+ * client URLs of the member list; one_per_member: only the first of each. 0 or an exit code
+ * (printed). */
+int cli_endpoints(struct cli *cli, bool one_per_member, const char *const **list, size_t *count);
+/* One call to one endpoint, over a connection of its own; the answer is in the arena. Returns a
+ * gRPC code, with the sentence in e. */
+int cli_endpoint_call(struct cli *cli, const char *endpoint, enum client_call_id id,
+                      const void *request, struct arena *arena, void **response, struct errmsg *e);
 /* Writes what is in `out` to standard output. 0 or CLI_FAILURE (printed). */
 int cli_flush(struct cli *cli);
 /* Tables exist for lists only. 0 or CLI_BAD_FEATURE (printed). */
@@ -108,6 +116,8 @@ extern const struct arg_option cmd_compaction_options[];
 extern const struct arg_option cmd_endpoint_options[];
 extern const struct arg_option cmd_hash_kv_options[];
 extern const struct arg_option cmd_txn_options[];
+extern const struct arg_option cmd_plugin_options[];
+extern const struct arg_option cmd_plugin_top_options[];
 
 /* Build a request from words and options. ERR_INVALID with a sentence. value_from_stdin: put may
  * read its value there. */
@@ -142,6 +152,13 @@ int cmd_member_list(struct cli *cli);
 int cmd_defrag(struct cli *cli);
 int cmd_alarm_list(struct cli *cli);
 int cmd_alarm_disarm(struct cli *cli);
+int cmd_plugin_list(struct cli *cli);
+int cmd_plugin_describe(struct cli *cli);
+int cmd_plugin_top(struct cli *cli);
+int cmd_plugin_config(struct cli *cli);
+int cmd_plugin_reload(struct cli *cli);
+int cmd_plugin_enable(struct cli *cli);
+int cmd_plugin_disable(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_help(struct cli *cli);
 

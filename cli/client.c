@@ -10,6 +10,7 @@
 #include "base/gosyntax.h"
 #include "proto/codec.h"
 #include "proto/etcd/rpc.pb-c.h"
+#include "proto/kvd/plugin.pb-c.h"
 
 /* Between two rounds over all endpoints while none of them takes a connection. */
 #define CLIENT_RETRY_MS 50
@@ -18,6 +19,9 @@
 
 #define ROW(id, service, name, message, again) \
     [id] = {"/etcdserverpb." service "/" name, &etcdserverpb__##message##__descriptor, again}
+
+#define PLUGIN(id, name, message, again) \
+    [id] = {"/kvdpb.Plugin/" name, &kvdpb__plugin_##message##_response__descriptor, again}
 
 static const struct client_method client_methods[CLIENT_CALL_COUNT_] = {
     ROW(CLIENT_RANGE, "KV", "Range", range_response, true),
@@ -35,6 +39,13 @@ static const struct client_method client_methods[CLIENT_CALL_COUNT_] = {
     ROW(CLIENT_STATUS, "Maintenance", "Status", status_response, true),
     ROW(CLIENT_HASH_KV, "Maintenance", "HashKV", hash_kvresponse, true),
     ROW(CLIENT_DEFRAGMENT, "Maintenance", "Defragment", defragment_response, false),
+    PLUGIN(CLIENT_PLUGIN_LIST, "List", list, true),
+    PLUGIN(CLIENT_PLUGIN_DESCRIBE, "Describe", describe, true),
+    PLUGIN(CLIENT_PLUGIN_TOP, "Top", top, true),
+    PLUGIN(CLIENT_PLUGIN_CONFIG, "Config", config, true),
+    PLUGIN(CLIENT_PLUGIN_RELOAD, "Reload", change, false),
+    PLUGIN(CLIENT_PLUGIN_ENABLE, "Enable", change, false),
+    PLUGIN(CLIENT_PLUGIN_DISABLE, "Disable", change, false),
 };
 
 const struct client_method *client_method(enum client_call_id id)
@@ -182,7 +193,9 @@ static int client_call_once(struct client *c, const struct client_method *m, str
         result = conn_call_next(call, deadline_ms, &message);
     }
     int code = GRPC_OK;
-    if (result == CONN_TIMEOUT) {
+    /* Both sides watch the same deadline; whichever sees it first, the user reads the same. */
+    if (result == CONN_TIMEOUT ||
+        (result == CONN_END && conn_call_code(call) == GRPC_DEADLINE_EXCEEDED)) {
         code = GRPC_DEADLINE_EXCEEDED;
         errmsg_set(e, ERR_DEADLINE, "%s: no answer from %s within --command-timeout%s",
                    err_text(ERR_DEADLINE), conn_endpoint(c->conn),

@@ -20,16 +20,11 @@ const struct arg_option cmd_hash_kv_options[] = {
     {0},
 };
 
-/* The endpoints to ask: --endpoints, or what the member list says. */
-static int endpoint_list(struct cli *cli, const char *const **list, size_t *count)
+int cli_endpoints(struct cli *cli, bool one_per_member, const char *const **list, size_t *count)
 {
     Etcdserverpb__MemberListRequest request = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
     Etcdserverpb__MemberListResponse *members = NULL;
     size_t total = 0;
-    if (cli->args.word_count != 0) {
-        return cli_usage(cli, "%s takes no arguments; endpoints are set with --endpoints",
-                         cli->command->name);
-    }
     *list = cli->client_options.endpoints;
     *count = cli->client_options.endpoint_count;
     if (!args_bool(&cli->args, "cluster")) {
@@ -49,25 +44,42 @@ static int endpoint_list(struct cli *cli, const char *const **list, size_t *coun
     *count = 0;
     for (size_t i = 0; i < members->n_members; i++) {
         for (size_t k = 0; k < members->members[i]->n_clienturls; k++) {
-            urls[(*count)++] = members->members[i]->clienturls[k];
+            if (k == 0 || !one_per_member) {
+                urls[(*count)++] = members->members[i]->clienturls[k];
+            }
         }
     }
     *list = urls;
     return 0;
 }
 
-/* One call to one endpoint. Returns a gRPC code, with the sentence in e. */
-static int endpoint_call(struct cli *cli, const char *endpoint, enum client_call_id id,
-                         const void *request, void **response, struct errmsg *e)
+/* The endpoints of a command that takes no words. */
+static int endpoint_list(struct cli *cli, const char *const **list, size_t *count)
+{
+    if (cli->args.word_count != 0) {
+        return cli_usage(cli, "%s takes no arguments; endpoints are set with --endpoints",
+                         cli->command->name);
+    }
+    return cli_endpoints(cli, false, list, count);
+}
+
+int cli_endpoint_call(struct cli *cli, const char *endpoint, enum client_call_id id,
+                      const void *request, struct arena *arena, void **response, struct errmsg *e)
 {
     struct client client;
     struct client_options options = cli->client_options;
     options.endpoints = &endpoint;
     options.endpoint_count = 1;
     client_init(&client, &options);
-    int code = client_call(&client, id, request, &cli->arena, response, e);
+    int code = client_call(&client, id, request, arena, response, e);
     client_close(&client);
     return code;
+}
+
+static int endpoint_call(struct cli *cli, const char *endpoint, enum client_call_id id,
+                         const void *request, void **response, struct errmsg *e)
+{
+    return cli_endpoint_call(cli, endpoint, id, request, &cli->arena, response, e);
 }
 
 int cmd_endpoint_status(struct cli *cli)

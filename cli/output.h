@@ -1,6 +1,6 @@
 /* output.h - answers in the three forms of -w: simple (as etcdctl prints it), json (etcdctl's field
  * layout: bytes in base64, ids as numbers, header inside or flat as Go's client has it), table
- * (member and endpoint lists only).
+ * (lists only).
  *
  * Each function appends to `out`; the caller writes it to standard output whole, so that a reader
  * never sees half an answer. Failure is the buffer's. */
@@ -104,8 +104,9 @@ void output_table_close(struct output_table *t);
 /* Ends a cell with this text; text put into `cells` before belongs to it. At most 1,023 bytes. */
 void output_table_cell(struct output_table *t, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Lines with ", " between cells, or a framed table, right-aligned. */
+/* Lines with ", " between cells, columns under titles, or a framed table, right-aligned. */
 void output_table_simple(const struct output_table *t, struct buf *out);
+void output_table_columns(const struct output_table *t, struct buf *out);
 void output_table_framed(const struct output_table *t, struct buf *out);
 
 /* JSON pieces. */

@@ -9,7 +9,7 @@
 #include "cli/output.h"
 
 /* Lists have at most so many columns. */
-#define TABLE_COLUMNS_MAX 16
+#define TABLE_COLUMNS_MAX 20
 
 void output_table_init(struct output_table *t, const char *const *titles, size_t columns)
 {
@@ -89,12 +89,12 @@ static void table_title(struct buf *out, const char *title)
     }
 }
 
-void output_table_framed(const struct output_table *t, struct buf *out)
+/* How wide each column must be. false, and out has failed: it cannot be printed. */
+static bool table_measure(const struct output_table *t, size_t *widths, struct buf *out)
 {
-    size_t widths[TABLE_COLUMNS_MAX] = {0};
     if (t->columns > TABLE_COLUMNS_MAX || t->cells.failed) {
         out->failed = true;
-        return;
+        return false;
     }
     for (size_t c = 0; c < t->columns; c++) {
         widths[c] = strlen(t->titles[c]);
@@ -106,6 +106,45 @@ void output_table_framed(const struct output_table *t, struct buf *out)
             widths[i % t->columns] = width;
         }
     }
+    return true;
+}
+
+/* Lines end with their last text: the blanks of a cell are written before the next one that is not
+ * empty. */
+void output_table_columns(const struct output_table *t, struct buf *out)
+{
+    size_t widths[TABLE_COLUMNS_MAX] = {0};
+    size_t owed = 0;
+    if (!table_measure(t, widths, out)) {
+        return;
+    }
+    for (size_t c = 0; c < t->columns; c++) {
+        table_title(out, t->titles[c]);
+        table_blanks(out, c + 1 < t->columns ? widths[c] - strlen(t->titles[c]) + 2 : 0);
+    }
+    buf_append_byte(out, '\n');
+    const char *cell = (const char *)t->cells.data;
+    for (size_t i = 0; i < t->cell_count; i++, cell = table_next(cell)) {
+        if (*cell != '\0') {
+            table_blanks(out, owed);
+            owed = 0;
+        }
+        buf_append_str(out, cell);
+        owed += widths[i % t->columns] - table_width(cell) + 2;
+        if ((i + 1) % t->columns == 0) {
+            buf_append_byte(out, '\n');
+            owed = 0;
+        }
+    }
+}
+
+void output_table_framed(const struct output_table *t, struct buf *out)
+{
+    size_t widths[TABLE_COLUMNS_MAX] = {0};
+    if (!table_measure(t, widths, out)) {
+        return;
+    }
+    const char *cell = NULL;
     table_rule(out, widths, t->columns);
     for (size_t c = 0; c < t->columns; c++) {
         size_t spare = widths[c] - strlen(t->titles[c]);

@@ -36,7 +36,7 @@ struct kvd_server {
     struct data_dir dir;
     struct raft_link link;
     struct serve *serve;
-    struct plugin_host *host; /* NULL without plugins */
+    struct plugin_host *host; /* NULL: it could not be made, or has stopped */
     struct svc *svc;
     struct rpc_server *clients;
     struct rpc_server *metrics; /* NULL without --listen-metrics-urls */
@@ -161,13 +161,11 @@ static void server_load_plugins(struct kvd_server *s)
                                    .member_id = s->dir.member_id,
                                    .version = KVD_VERSION};
     struct errmsg e = {""};
-    if (cfg->plugins[0] == NULL && cfg->plugin_dir[0] == '\0') {
-        return;
-    }
     if (host_new(&options, &s->host, &e) != 0) {
         LOG(LOG_ERROR, "no plugins", F_STR("error", e.text));
         return;
     }
+    svc_set_plugins(s->svc, host_admin(s->host));
     for (size_t i = 0; cfg->plugins[i] != NULL; i++) {
         (void)host_load(s->host, cfg->plugins[i], &e);
     }
@@ -453,6 +451,7 @@ static void server_on_host_stopped(void *data)
 {
     struct kvd_server *s = data;
     s->host = NULL;
+    svc_set_plugins(s->svc, NULL);
     server_shut_down(s);
 }
 

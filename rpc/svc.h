@@ -16,12 +16,15 @@
 #include "base/buf.h"
 #include "rpc/call.h"
 #include "rpc/http.h"
+#include "rpc/plugin_admin.h"
 #include "rpc/service.h"
 
 struct svc;
 
 struct svc_options {
     struct service *service; /* borrowed; outlives the svc */
+    struct plugin_admin
+        *plugins; /* the same; NULL = no plugin host: kvdpb.Plugin is Unimplemented */
     uv_loop_t *loop;
     uint32_t election_ms;     /* for calls that require a leader (contract W-11) */
     uint64_t slow_request_ms; /* unary calls slower than this are logged as "request stats" */
@@ -33,6 +36,8 @@ struct svc_options {
 
 /* NULL when out of memory. */
 struct svc *svc_new(const struct svc_options *options);
+/* Gives or takes away svc_options.plugins. NULL: all its requests must have completed. */
+void svc_set_plugins(struct svc *s, struct plugin_admin *plugins);
 /* After the rpc_server is closed (no call is left). cb when the handles are closed and s is freed.
  */
 void svc_close(struct svc *s, void (*cb)(void *data), void *data);

@@ -51,6 +51,11 @@ struct svc *svc_new(const struct svc_options *options)
     return s;
 }
 
+void svc_set_plugins(struct svc *s, struct plugin_admin *plugins)
+{
+    s->options.plugins = plugins;
+}
+
 static void svc_on_timers_closed(uv_handle_t *handle)
 {
     struct svc *s = (struct svc *)((char *)handle - offsetof(struct svc, timers.handle));
@@ -346,6 +351,11 @@ void svc_unary_answer_bare(struct svc_unary *u, int err, struct slice body)
     rpc_call_finish(call, GRPC_OK, NULL);
 }
 
+void svc_unary_fail(struct svc_unary *u, int grpc_code, const char *text)
+{
+    rpc_call_finish(svc_unary_release(u, 0), grpc_code, text);
+}
+
 void svc_unary_on_write(struct service_write *w, int err, int64_t revision, struct slice body)
 {
     svc_unary_answer(w->data, err, revision, body);
@@ -378,6 +388,9 @@ void svc_unary_closed(struct rpc_call *call)
         break;
     case SVC_UNARY_JOB:
         s->service->cancel_job(s->service, &u->req.job);
+        break;
+    case SVC_UNARY_PLUGIN:
+        s->options.plugins->cancel(s->options.plugins, &u->req.plugin);
         break;
     }
     rpc_call_set_data(call, NULL);

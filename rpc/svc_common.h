@@ -19,7 +19,7 @@
 /* Field 1 of every response: tag, length, four varints. */
 #define SVC_HEADER_BYTES_MAX 48u
 /* Rows of svc_methods(): bounds the counters. */
-#define SVC_METHODS_MAX 80u
+#define SVC_METHODS_MAX 96u
 #define SVC_CODES       17u
 /* Distinct client-api-version values counted apart; later ones share the row "other". */
 #define SVC_CLIENT_VERSIONS_MAX 16u
@@ -109,7 +109,13 @@ static inline int64_t svc_revision(struct svc *s)
 /* ---- unary calls -------------------------------------------------------------------------------
  */
 
-enum svc_unary_kind { SVC_UNARY_IDLE, SVC_UNARY_WRITE, SVC_UNARY_READ, SVC_UNARY_JOB };
+enum svc_unary_kind {
+    SVC_UNARY_IDLE,
+    SVC_UNARY_WRITE,
+    SVC_UNARY_READ,
+    SVC_UNARY_JOB,
+    SVC_UNARY_PLUGIN
+};
 
 struct svc_unary {
     struct svc *svc;
@@ -121,6 +127,7 @@ struct svc_unary {
         struct service_write write;
         struct service_read read;
         struct service_job job;
+        struct plugin_admin_req plugin;
     } req;
     uint64_t extra; /* the method's own */
 };
@@ -132,6 +139,8 @@ struct svc_unary *svc_unary_new(struct rpc_call *call, struct slice request);
 void svc_unary_answer(struct svc_unary *u, int err, int64_t revision, struct slice body);
 /* The same without a header in front. */
 void svc_unary_answer_bare(struct svc_unary *u, int err, struct slice body);
+/* Ends the call with this code and sentence (copied), and frees u. */
+void svc_unary_fail(struct svc_unary *u, int grpc_code, const char *text);
 /* Ready-made completions: header + body. */
 void svc_unary_on_write(struct service_write *w, int err, int64_t revision, struct slice body);
 void svc_unary_on_read(struct service_read *r, int err, int64_t revision, struct slice body,
@@ -190,6 +199,14 @@ void svc_health_list(struct rpc_call *call, struct slice bytes);
 void svc_health_watch_open(struct rpc_call *call);
 void svc_health_watch_message(struct rpc_call *call, struct slice bytes);
 void svc_health_watch_closed(struct rpc_call *call);
+/* svc_plugin.c */
+void svc_plugin_list(struct rpc_call *call, struct slice bytes);
+void svc_plugin_describe(struct rpc_call *call, struct slice bytes);
+void svc_plugin_top(struct rpc_call *call, struct slice bytes);
+void svc_plugin_config(struct rpc_call *call, struct slice bytes);
+void svc_plugin_reload(struct rpc_call *call, struct slice bytes);
+void svc_plugin_enable(struct rpc_call *call, struct slice bytes);
+void svc_plugin_disable(struct rpc_call *call, struct slice bytes);
 /* svc_unimplemented.c */
 void svc_auth_status(struct rpc_call *call, struct slice bytes);
 void svc_unimplemented_message(struct rpc_call *call, struct slice bytes);

@@ -10,6 +10,7 @@
 #define LOCK        "v3lockpb.Lock"
 #define ELECTION    "v3electionpb.Election"
 #define HEALTH      "grpc.health.v1.Health"
+#define PLUGIN      "kvdpb.Plugin"
 
 static void svc_open_server_stream(struct rpc_call *call)
 {
@@ -110,6 +111,13 @@ static const struct rpc_method svc_rows[] = {
      .open = svc_health_watch_open,
      .message = svc_health_watch_message,
      .closed = svc_health_watch_closed},
+    UNARY(PLUGIN, "List", svc_plugin_list),
+    UNARY(PLUGIN, "Describe", svc_plugin_describe),
+    UNARY(PLUGIN, "Top", svc_plugin_top),
+    UNARY(PLUGIN, "Config", svc_plugin_config),
+    UNARY(PLUGIN, "Reload", svc_plugin_reload),
+    UNARY(PLUGIN, "Enable", svc_plugin_enable),
+    UNARY(PLUGIN, "Disable", svc_plugin_disable),
     {.service = NULL},
 };
 

@@ -115,10 +115,10 @@ void crumb_why(const struct crumb *c, char *out, size_t room)
     snprintf(
         out, room,
         "the process died %u times within %u minutes inside plugin %s (last in %s, at revision "
-        "%lld): it is not loaded any more: replace "
-        "the file, or remove plugins.d/breadcrumbs in the data directory to try it again",
+        "%lld): it is not loaded any more: replace the file and start kvd again, or try it again "
+        "with `kvctl plugin enable %s`",
         PLUGIN_STRIKES_MAX, PLUGIN_STRIKES_MS / 60000u, c->name, c->callback,
-        (long long)c->revision);
+        (long long)c->revision, c->name);
 }
 
 void crumb_file(struct crumb *c, uint64_t file)

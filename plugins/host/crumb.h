@@ -25,7 +25,8 @@ struct crumb {
     uint64_t file;     /* first bytes of the file's SHA-256: another file gets another chance */
     uint64_t strikes_ms[PLUGIN_STRIKES_MAX]; /* wall clock, newest first; 0 = none */
     uint32_t quarantined;
-    uint32_t reserved[5];
+    uint32_t disabled; /* by an operator, until it is enabled */
+    uint32_t reserved[4];
 };
 _Static_assert(sizeof(struct crumb) == 64 + 32 + 24 + 8 * PLUGIN_STRIKES_MAX + 24, "no padding");
 

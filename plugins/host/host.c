@@ -8,11 +8,12 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "plugins/host/admin.h"
+#include "plugins/host/change.h"
 #include "plugins/host/host_impl.h"
 #include "plugins/host/loader.h"
 #include "plugins/host/options.h"
 
-#define HOST_PATH_MAX      4096u
 #define HOST_STATIC_PREFIX "static:"
 
 static const struct kvp_plugin *host_statics[PLUGINS_MAX];
@@ -55,6 +56,7 @@ int host_new(const struct host_options *options, struct plugin_host **out, struc
     if (options->loop == NULL) {
         lane_open_manual(&h->home, options->seed);
     }
+    admin_init(h);
     *out = h;
     return 0;
 }
@@ -96,6 +98,8 @@ static void host_on_home_closed(void *data)
         for (struct list *it; (it = list_pop_front(&h->plugins)) != NULL;) {
             struct plugin *p = LIST_ENTRY(it, struct plugin, link);
             mem_free(p->path);
+            mem_free(p->flag_options);
+            mem_free(p->set_options);
             mem_free(p);
         }
         if (h->crumbs.crumbs != NULL) {
@@ -146,6 +150,12 @@ void host_stop(struct plugin_host *h, void (*cb)(void *data), void *data)
     h->stopping = true;
     h->stopped = cb;
     h->stopped_data = data;
+    LIST_FOREACH (it, &h->plugins) {
+        struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        if (p->change != NULL) {
+            change_stop(p);
+        }
+    }
     if (h->instances == 0) {
         host_end(h);
         return;
@@ -171,14 +181,14 @@ void host_role(struct plugin_host *h, bool leads, uint64_t term)
     LIST_FOREACH (it, &h->plugins) {
         struct plugin *p = LIST_ENTRY(it, struct plugin, link);
         plugin_unregister(p);
-        plugin_advance(p);
+        plugin_move(p);
     }
 }
 
 /* ---- loading -----------------------------------------------------------------------------------
  */
 
-static struct plugin *host_find(struct plugin_host *h, const char *name, const struct plugin *but)
+struct plugin *host_find(struct plugin_host *h, const char *name, const struct plugin *but)
 {
     LIST_FOREACH (it, &h->plugins) {
         struct plugin *p = LIST_ENTRY(it, struct plugin, link);
@@ -191,7 +201,7 @@ static struct plugin *host_find(struct plugin_host *h, const char *name, const s
 
 /* The directory and the breadcrumbs, when the first plugin comes: without plugins there is no
  * trace of them. */
-static int host_prepare(struct plugin_host *h, char *plugins_dir, struct errmsg *e)
+int host_prepare(struct plugin_host *h, char *plugins_dir, struct errmsg *e)
 {
     char path[HOST_PATH_MAX + 16];
     snprintf(plugins_dir, HOST_PATH_MAX, "%s/plugins.d", h->data_dir);
@@ -225,33 +235,28 @@ static uint64_t host_file_number(const char *sha256)
     return strtoull(digits, NULL, 16);
 }
 
-static int host_load_one(struct plugin_host *h, struct plugin *p, const char *options,
-                         struct errmsg *e)
+bool host_is_static(const char *path)
 {
-    char plugins_dir[HOST_PATH_MAX];
-    struct loaded loaded = {0};
+    return strncmp(path, HOST_STATIC_PREFIX, strlen(HOST_STATIC_PREFIX)) == 0;
+}
+
+int host_open(const char *path, const char *plugins_dir, struct loaded *out, struct errmsg *e)
+{
+    return host_is_static(path) ? host_find_static(path + strlen(HOST_STATIC_PREFIX), out, e)
+                                : loader_open(path, plugins_dir, out, e);
+}
+
+int plugin_install(struct plugin *p, const struct loaded *code, const char *options,
+                   struct errmsg *e)
+{
+    struct plugin_host *h = p->host;
+    const struct kvp_plugin *d = code->descriptor;
     struct errmsg why = {""};
-    size_t prefix = strlen(HOST_STATIC_PREFIX);
-    int err = host_prepare(h, plugins_dir, e);
-    if (err == 0) {
-        err = strncmp(p->path, HOST_STATIC_PREFIX, prefix) == 0
-                  ? host_find_static(p->path + prefix, &loaded, e)
-                  : loader_open(p->path, plugins_dir, &loaded, e);
-    }
-    if (err != 0) {
-        return err;
-    }
-    const struct kvp_plugin *d = loaded.descriptor;
-    struct plugin *other = host_find(h, d->name, p);
-    if (other != NULL) {
-        return errmsg_set(e, ERR_INVALID, "%s: a plugin named %s is loaded already, from %s",
-                          p->path, d->name, other->path);
-    }
-    memcpy(p->name, d->name, strlen(d->name) + 1);
-    memcpy(p->sha256, loaded.sha256, sizeof(p->sha256));
-    p->descriptor = d;
     void *conf = NULL;
-    err = options_parse(d, options, &conf, &why);
+    memcpy(p->name, d->name, strlen(d->name) + 1);
+    memcpy(p->sha256, code->sha256, sizeof(p->sha256));
+    p->descriptor = d;
+    int err = options_parse(d, options, &conf, &why);
     if (err != 0) {
         return errmsg_set(e, err, "%s: %s", p->path, why.text);
     }
@@ -262,22 +267,38 @@ static int host_load_one(struct plugin_host *h, struct plugin *p, const char *op
                           PLUGINS_MAX);
     }
     crumb_file(crumb, host_file_number(p->sha256));
-    if (crumb->quarantined != 0) {
-        p->state = HOST_QUARANTINED;
+    if (crumb->disabled != 0 || crumb->quarantined != 0) {
         mem_free(conf);
-        crumb_why(crumb, p->why, sizeof(p->why));
-        return errmsg_set(e, ERR_BUSY, "%s: %s", p->path, p->why);
+        plugin_refuse(p, "");
+        return errmsg_set(e, crumb->disabled != 0 ? ERR_REFUSED : ERR_BUSY, "%s: %s", p->path,
+                          p->why);
     }
-    p->state = HOST_STARTING;
+    plugin_set_state(p, HOST_STARTING);
     p->busy = true;
     err = instance_new(p, conf, &p->instance, &why);
     if (err != 0) {
-        p->state = HOST_REFUSED;
         p->busy = false;
         mem_free(conf);
         return errmsg_set(e, err, "%s: %s", p->path, why.text);
     }
     return 0;
+}
+
+static int host_load_one(struct plugin_host *h, struct plugin *p, struct errmsg *e)
+{
+    char plugins_dir[HOST_PATH_MAX];
+    struct loaded loaded = {0};
+    int err = host_prepare(h, plugins_dir, e);
+    err = err != 0 ? err : host_open(p->path, plugins_dir, &loaded, e);
+    if (err != 0) {
+        return err;
+    }
+    struct plugin *other = host_find(h, loaded.descriptor->name, p);
+    if (other != NULL) {
+        return errmsg_set(e, ERR_INVALID, "%s: a plugin named %s is loaded already, from %s",
+                          p->path, loaded.descriptor->name, other->path);
+    }
+    return plugin_install(p, &loaded, p->flag_options, e);
 }
 
 int host_load(struct plugin_host *h, const char *spec, struct errmsg *e)
@@ -289,20 +310,26 @@ int host_load(struct plugin_host *h, const char *spec, struct errmsg *e)
     }
     struct plugin *p = mem_zalloc(sizeof(*p));
     char *path = mem_dup(spec, len + 1);
-    if (p == NULL || path == NULL) {
+    char *flag_options = mem_strdup(options);
+    char *set_options = mem_strdup("");
+    if (p == NULL || path == NULL || flag_options == NULL || set_options == NULL) {
         mem_free(p);
         mem_free(path);
+        mem_free(flag_options);
+        mem_free(set_options);
         return errmsg_set(e, ERR_NOMEM, "%s: out of memory", spec);
     }
     path[len] = '\0';
     p->host = h;
     p->path = path;
-    p->state = HOST_REFUSED;
+    p->flag_options = flag_options;
+    p->set_options = set_options;
     list_push_back(&h->plugins, &p->link);
-    int err = host_load_one(h, p, options, e);
+    int err = host_load_one(h, p, e);
     if (err != 0) {
-        snprintf(p->why, sizeof(p->why), "%s", e->text);
-        LOG(LOG_ERROR, "plugin refused", F_STR("path", p->path), F_STR("why", p->why));
+        plugin_refuse(p, e->text);
+        LOG(p->state == HOST_DISABLED ? LOG_INFO : LOG_ERROR, "plugin refused",
+            F_STR("path", p->path), F_STR("why", p->why));
     }
     return err;
 }
@@ -355,8 +382,8 @@ int host_load_dir(struct plugin_host *h, const char *dir, struct errmsg *e)
 
 const char *host_state_name(enum host_state state)
 {
-    static const char *const names[] = {"refused", "quarantined", "starting",
-                                        "ready",   "leading",     "stopping"};
+    static const char *const names[] = {"refused", "quarantined", "starting", "ready",
+                                        "leading", "stopping",    "disabled"};
     return names[state];
 }
 
@@ -394,32 +421,28 @@ size_t host_list(struct plugin_host *h, struct host_plugin *out, size_t max)
     return n;
 }
 
-int host_reload(struct plugin_host *h, const char *name, const char *options,
-                void (*cb)(void *data, int err, const char *why), void *data, struct errmsg *e)
+int plugin_reload(struct plugin *p, const char *options,
+                  void (*cb)(void *data, int err, const char *why), void *data, struct errmsg *e)
 {
-    struct plugin *p = host_find(h, name, NULL);
     struct errmsg why = {""};
     void *conf = NULL;
-    if (p == NULL) {
-        return errmsg_set(e, ERR_NOT_FOUND, "no plugin named %s is loaded", name);
-    }
-    if (p->busy || p->quit || h->stopping) {
-        return errmsg_set(e, ERR_BUSY, "plugin %s is %s: try again", name,
+    if (p->busy || p->quit || p->host->stopping) {
+        return errmsg_set(e, ERR_BUSY, "plugin %s is %s: try again", p->name,
                           host_state_name(p->state));
     }
     if (p->descriptor->reload == NULL || p->descriptor->conf_size == 0) {
         return errmsg_set(e, ERR_INVALID, "plugin %s cannot change its options while it runs",
-                          name);
+                          p->name);
     }
     int err = options_parse(p->descriptor, options, &conf, &why);
     if (err != 0) {
-        return errmsg_set(e, err, "plugin %s: %s", name, why.text);
+        return errmsg_set(e, err, "plugin %s: %s", p->name, why.text);
     }
     const char *fixed = options_fixed_change(p->descriptor, p->instance->conf, conf);
     if (fixed != NULL) {
         mem_free(conf);
         return errmsg_set(e, ERR_INVALID,
-                          "plugin %s: option %s cannot change while it runs: restart kvd", name,
+                          "plugin %s: option %s cannot change while it runs: restart kvd", p->name,
                           fixed);
     }
     p->new_conf = conf;
@@ -430,14 +453,17 @@ int host_reload(struct plugin_host *h, const char *name, const char *options,
     return 0;
 }
 
-int host_enable(struct plugin_host *h, const char *name)
+int host_reload(struct plugin_host *h, const char *name, const char *options,
+                void (*cb)(void *data, int err, const char *why), void *data, struct errmsg *e)
 {
-    struct crumb *c = h->crumbs.crumbs != NULL ? crumb_find(&h->crumbs, name, false) : NULL;
-    if (c == NULL || c->quarantined == 0) {
-        return ERR_NOT_FOUND;
+    struct plugin *p = host_find(h, name, NULL);
+    if (p == NULL) {
+        return errmsg_set(e, ERR_NOT_FOUND, "no plugin named %s is loaded", name);
     }
-    crumb_lift(c);
-    return 0;
+    if (p->change != NULL) {
+        return errmsg_set(e, ERR_BUSY, "plugin %s is being changed: try again", name);
+    }
+    return plugin_reload(p, options, cb, data, e);
 }
 
 static void host_metric_family(struct plugin_host *h, struct buf *out, const char *name,

@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "include/kvplugin.h"
+#include "rpc/plugin_admin.h"
 #include "rpc/service.h"
 
 struct plugin_host;
@@ -61,11 +62,12 @@ void host_stop(struct plugin_host *h, void (*cb)(void *data), void *data);
 
 enum host_state {
     HOST_REFUSED,     /* not loaded, or init failed: `why` */
-    HOST_QUARANTINED, /* died too often: `why`; host_enable lifts it */
+    HOST_QUARANTINED, /* died too often: `why` */
     HOST_STARTING,    /* init or start is under way */
     HOST_READY,       /* does not lead */
     HOST_LEADING,     /* between start and stop */
-    HOST_STOPPING
+    HOST_STOPPING,
+    HOST_DISABLED /* by an operator */
 };
 
 struct host_plugin {
@@ -93,14 +95,16 @@ size_t host_list(struct plugin_host *h, struct host_plugin *out, size_t max);
  * reload), ERR_NOMEM. */
 int host_reload(struct plugin_host *h, const char *name, const char *options,
                 void (*cb)(void *data, int err, const char *why), void *data, struct errmsg *e);
-/* Lifts a quarantine; the plugin is tried again at the next start of the process. ERR_NOT_FOUND. */
-int host_enable(struct plugin_host *h, const char *name);
 
 /* A host without a loop: moves the clock of all lanes to now_ms (never back; it starts at 1,000)
  * and runs what is posted and due by then, offloaded work included. true = something ran. */
 bool host_turn(struct plugin_host *h, uint64_t now_ms);
 /* When the next timer of a host without a loop is due; UINT64_MAX = never. */
 uint64_t host_next_ms(const struct plugin_host *h);
+
+/* How operators see and steer plugins, for svc_set_plugins. Requests still under way are answered
+ * ERR_STOPPED inside host_stop; not to be used after host_stop's callback. */
+struct plugin_admin *host_admin(struct plugin_host *h);
 
 /* Appends the plugins' metrics and the host's about them, as Prometheus text. */
 void host_metrics_render(struct plugin_host *h, struct buf *out);

@@ -20,8 +20,13 @@
 #include "plugins/host/lane.h"
 #include "plugins/host/metrics.h"
 #include "plugins/host/notice.h"
+#include "plugins/host/times.h"
 
+#define HOST_PATH_MAX 4096u
+
+struct change;
 struct instance;
+struct loaded;
 struct plugin;
 struct request;
 
@@ -123,6 +128,12 @@ struct instance {
     atomic_uint_fast64_t callbacks;
     atomic_uint_fast64_t callback_ns;
     atomic_uint_fast64_t callbacks_slow;
+    atomic_int_fast64_t callback_revision;
+    struct times times;   /* of callbacks */
+    atomic_size_t writes; /* of requests */
+    atomic_size_t watches;
+    atomic_size_t timers;
+    atomic_uint_fast64_t events; /* of watches, delivered */
 };
 
 /* Home. 0 or an error with a sentence; then the lane runs and init is on its way. */
@@ -167,10 +178,37 @@ struct plugin {
     struct lane_timer retry;
     uint64_t retry_ms;
     struct service_write registration;
+    char *flag_options; /* behind the file in --plugin; settings.h */
+    char *set_options;  /* set by reloads since */
+    uint64_t since_ms;  /* wall clock: in its state */
+    struct change *change;
 };
+
+/* "hello"; the file where there is no name. */
+static inline const char *plugin_shown_name(const struct plugin *p)
+{
+    return p->name[0] != '\0' ? p->name : p->path;
+}
+void plugin_set_state(struct plugin *p, enum host_state state);
+/* Takes opened code and starts it with these options (settings.h): init is on its way. Otherwise an
+ * error with the sentence, also for a quarantined one (ERR_BUSY) and a disabled one (ERR_REFUSED),
+ * whose state then says so. p has no instance. */
+int plugin_install(struct plugin *p, const struct loaded *code, const char *options,
+                   struct errmsg *e);
+/* It does not run: HOST_REFUSED, unless it is quarantined or disabled. */
+void plugin_refuse(struct plugin *p, const char *why);
+/* An operator's word, remembered in the breadcrumb page. p has no instance. */
+void plugin_disabled(struct plugin *p);
+/* Lifts quarantine and disable. */
+void plugin_lift(struct plugin *p);
+/* The same as host_reload. */
+int plugin_reload(struct plugin *p, const char *options,
+                  void (*cb)(void *data, int err, const char *why), void *data, struct errmsg *e);
 
 /* Moves p on as far as it can: registers, starts, stops, ends. */
 void plugin_advance(struct plugin *p);
+/* The same; a change of an operator hears when there is no step to take. */
+void plugin_move(struct plugin *p);
 void plugin_on_step(struct plugin *p);
 /* Leadership changed or the host stops: a registration under way is of no use any more. */
 void plugin_unregister(struct plugin *p);
@@ -191,12 +229,20 @@ struct plugin_host {
     void (*stopped)(void *data);
     void *stopped_data;
     struct crumb_page crumbs;
+    struct plugin_admin admin;
     /* work.c (home) */
     struct list works; /* waiting for a pool thread */
     unsigned works_running;
 };
-/* Home: an instance is gone. */
+/* Home: an instance, or work that counted as one, is gone; h too when it was the last of a stop. */
 void host_instance_gone(struct plugin_host *h);
+/* Home: the directory for copies (HOST_PATH_MAX bytes), made when missing, with the breadcrumbs. */
+int host_prepare(struct plugin_host *h, char *plugins_dir, struct errmsg *e);
+bool host_is_static(const char *path);
+/* Opens a file or a static plugin. Blocks on the disk. */
+int host_open(const char *path, const char *plugins_dir, struct loaded *out, struct errmsg *e);
+/* The running plugin of that name other than `but`. */
+struct plugin *host_find(struct plugin_host *h, const char *name, const struct plugin *but);
 
 /* ---- requests: request.c -----------------------------------------------------------------------
  * lane: request_new, fill, request_submit -> home: start -> the service -> request_answer ->

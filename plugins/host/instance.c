@@ -19,6 +19,7 @@ void callback_enter(struct instance *in, const char *what, struct slice key, int
     callback_started_ns = clock_mono_ns();
     c->key_hash = key.len > 0 ? hash_bytes(key) : 0;
     c->revision = revision;
+    atomic_store_explicit(&in->callback_revision, revision, memory_order_relaxed);
     strncpy(c->callback, what, sizeof(c->callback) - 1);
     atomic_store(&in->callback_since_ms, callback_started_ns / 1000000u);
     atomic_store(&in->callback, what);
@@ -32,6 +33,7 @@ void callback_leave(struct instance *in)
     callback_instance = NULL;
     atomic_fetch_add_explicit(&in->callbacks, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&in->callback_ns, ns, memory_order_relaxed);
+    times_add(&in->times, ns);
     if (ns / 1000000u > PLUGIN_CALLBACK_MS_MAX) {
         atomic_fetch_add_explicit(&in->callbacks_slow, 1, memory_order_relaxed);
         LOG(LOG_WARN, "a plugin's callback took too long: move its work to offload",

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -133,7 +134,10 @@ static int loader_install(const char *path, const char *plugins_dir, char *copy,
                           path, strerror(errno));
     }
     int err = loader_check_file(path, fd, e);
-    snprintf(fresh, sizeof(fresh), "%s/%.*s.so.new", plugins_dir, base_len, base);
+    /* Its own name: files of the same base name may be loaded at once, by several pool threads. */
+    static atomic_uint serial;
+    snprintf(fresh, sizeof(fresh), "%s/%.*s.%u.so.new", plugins_dir, base_len, base,
+             atomic_fetch_add(&serial, 1));
     int to = -1;
     if (err == 0) {
         to = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0500);

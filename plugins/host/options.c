@@ -1,12 +1,12 @@
 /* options.c - typed options of plugins. */
 #include "plugins/host/options.h"
 
-#include <limits.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/gosyntax.h"
 #include "base/limits.h"
+#include "base/nearest.h"
 
 #define OPTIONS_MAX 256u
 
@@ -118,48 +118,17 @@ static int option_set(const struct kvp_option *o, const char *text, void *conf, 
 /* ---- names -------------------------------------------------------------------------------------
  */
 
-/* Edits that make one word of the other; words are at most 64 bytes here. */
-static unsigned word_distance(const char *a, const char *b)
-{
-    unsigned row[66];
-    size_t la = strlen(a);
-    size_t lb = strlen(b);
-    if (la > 64 || lb > 64) {
-        return UINT_MAX;
-    }
-    for (unsigned j = 0; j <= lb; j++) {
-        row[j] = j;
-    }
-    for (unsigned i = 1; i <= la; i++) {
-        unsigned corner = row[0];
-        row[0] = i;
-        for (unsigned j = 1; j <= lb; j++) {
-            unsigned above = row[j];
-            unsigned best = corner + (a[i - 1] != b[j - 1]);
-            best = above + 1 < best ? above + 1 : best;
-            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            row[j] = best;
-            corner = above;
-        }
-    }
-    return row[lb];
-}
-
 static int option_unknown(const struct kvp_plugin *d, const char *name, struct errmsg *e)
 {
-    const struct kvp_option *near = NULL;
-    unsigned best = UINT_MAX;
+    struct nearest n;
+    nearest_init(&n, name);
     for (const struct kvp_option *o = d->options; o != NULL && o->name != NULL; o++) {
-        unsigned distance = word_distance(name, o->name);
-        if (distance < best) {
-            best = distance;
-            near = o;
-        }
+        nearest_offer(&n, o->name);
     }
-    if (near == NULL) {
+    if (n.word == NULL) {
         return errmsg_set(e, ERR_INVALID, "it has no option %s: it has none at all", name);
     }
-    return errmsg_set(e, ERR_INVALID, "it has no option %s; the nearest is %s", name, near->name);
+    return errmsg_set(e, ERR_INVALID, "it has no option %s; the nearest is %s", name, n.word);
 }
 
 static const struct kvp_option *option_find(const struct kvp_plugin *d, const char *name,

@@ -8,13 +8,30 @@
 #include "plugins/host/host_impl.h"
 
 #include "base/log.h"
+#include "plugins/host/change.h"
 #include "proto/codec.h"
+
+void plugin_set_state(struct plugin *p, enum host_state state)
+{
+    if (p->state != state || p->since_ms == 0) {
+        p->state = state;
+        p->since_ms = lane_wall_us(&p->host->home) / 1000u;
+    }
+}
+
+void plugin_move(struct plugin *p)
+{
+    plugin_advance(p);
+    if (p->change != NULL && !p->busy && p->instance != NULL) {
+        change_settled(p);
+    }
+}
 
 static void plugin_on_retry(struct lane_timer *t)
 {
     struct plugin *p = LIST_ENTRY(t, struct plugin, retry);
     p->failed = false;
-    plugin_advance(p);
+    plugin_move(p);
 }
 
 static void plugin_retry(struct plugin *p)
@@ -46,7 +63,7 @@ static void plugin_on_registered(struct service_write *w, int err, int64_t revis
                                       .term = p->term,
                                       .epoch = p->epoch};
         p->busy = true;
-        p->state = HOST_STARTING;
+        plugin_set_state(p, HOST_STARTING);
         instance_run(p->instance, STEP_START, &stamp, 0);
         return;
     }
@@ -55,7 +72,7 @@ static void plugin_on_registered(struct service_write *w, int err, int64_t revis
             F_STR("plugin", p->name), F_UINT("term", p->term), F_STR("error", err_text(err)));
         plugin_retry(p);
     }
-    plugin_advance(p);
+    plugin_move(p);
 }
 
 static void plugin_register(struct plugin *p)
@@ -103,18 +120,70 @@ static int32_t plugin_stop_reason(const struct plugin *p)
 static void plugin_on_closed(void *data)
 {
     struct plugin *p = data;
+    struct plugin_host *h = p->host;
+    bool stopping = h->stopping;
     p->instance = NULL;
     p->busy = false;
     if (p->state == HOST_STOPPING) {
-        p->state = HOST_REFUSED;
+        plugin_set_state(p, HOST_REFUSED);
     }
-    host_instance_gone(p->host);
+    if (stopping && p->change != NULL) {
+        change_drop(p);
+    }
+    host_instance_gone(h); /* stopping: p may be gone */
+    if (!stopping && p->change != NULL) {
+        change_closed(p);
+    }
+}
+
+/* The place in the breadcrumb page; NULL: it has none. */
+static struct crumb *plugin_crumb(struct plugin *p)
+{
+    struct plugin_host *h = p->host;
+    return h->crumbs.crumbs != NULL && p->name[0] != '\0' ? crumb_find(&h->crumbs, p->name, false)
+                                                          : NULL;
+}
+
+void plugin_refuse(struct plugin *p, const char *why)
+{
+    const struct crumb *c = plugin_crumb(p);
+    if (c != NULL && c->disabled != 0) {
+        plugin_set_state(p, HOST_DISABLED);
+        snprintf(p->why, sizeof(p->why),
+                 "an operator disabled it: `kvctl plugin enable %s` starts it", p->name);
+    } else if (c != NULL && c->quarantined != 0) {
+        plugin_set_state(p, HOST_QUARANTINED);
+        crumb_why(c, p->why, sizeof(p->why));
+    } else {
+        plugin_set_state(p, HOST_REFUSED);
+        snprintf(p->why, sizeof(p->why), "%s", why);
+    }
+}
+
+void plugin_disabled(struct plugin *p)
+{
+    struct crumb *c = plugin_crumb(p);
+    if (c != NULL) {
+        c->disabled = 1;
+    }
+    plugin_refuse(p, "");
+}
+
+void plugin_lift(struct plugin *p)
+{
+    struct crumb *c = plugin_crumb(p);
+    if (c != NULL) {
+        crumb_lift(c);
+        c->disabled = 0;
+    }
 }
 
 void plugin_free(struct plugin *p)
 {
     lane_timer_cancel(&p->host->home, &p->retry);
     mem_free(p->path);
+    mem_free(p->flag_options);
+    mem_free(p->set_options);
     mem_free(p);
 }
 
@@ -131,14 +200,14 @@ void plugin_advance(struct plugin *p)
     if (p->state == HOST_LEADING) {
         if (quit || p->failed || !h->leads || h->term != p->term) {
             p->busy = true;
-            p->state = HOST_STOPPING;
+            plugin_set_state(p, HOST_STOPPING);
             instance_run(p->instance, STEP_STOP, NULL, plugin_stop_reason(p));
         }
         return;
     }
     if (quit) {
         p->busy = true;
-        p->state = HOST_STOPPING;
+        plugin_set_state(p, HOST_STOPPING);
         lane_timer_cancel(&h->home, &p->retry);
         instance_run(p->instance, STEP_FINI, NULL, KVP_STOPPED);
         return;
@@ -151,7 +220,8 @@ void plugin_advance(struct plugin *p)
 static void plugin_on_init(struct plugin *p, int err)
 {
     if (err == 0) {
-        p->state = HOST_READY;
+        plugin_set_state(p, HOST_READY);
+        p->why[0] = '\0';
         LOG(LOG_INFO, "plugin loaded", F_STR("plugin", p->name),
             F_STR("version", p->descriptor->version), F_STR("path", p->path),
             F_STR("sha256", p->sha256), F_UINT("abi-major", p->descriptor->abi_major),
@@ -168,15 +238,17 @@ static void plugin_on_init(struct plugin *p, int err)
 static void plugin_on_start(struct plugin *p, int err)
 {
     /* Without memory for the context there is nothing to stop. */
-    p->state = p->instance->home_term != NULL ? HOST_LEADING : HOST_READY;
+    plugin_set_state(p, p->instance->home_term != NULL ? HOST_LEADING : HOST_READY);
     if (err == 0) {
         p->retry_ms = 0;
+        p->why[0] = '\0';
         LOG(LOG_INFO, "plugin leads", F_STR("plugin", p->name), F_UINT("term", p->term),
             F_UINT("epoch", p->epoch));
         return;
     }
     LOG(LOG_ERROR, "a plugin could not start its term; trying again", F_STR("plugin", p->name),
         F_UINT("term", p->term), F_INT("result", err));
+    snprintf(p->why, sizeof(p->why), "its start failed with %d, it is tried again", err);
     plugin_retry(p);
 }
 
@@ -193,8 +265,10 @@ static void plugin_on_reload(struct plugin *p, int err)
         why = why[0] != '\0' ? why : "the plugin gave no reason";
         LOG(LOG_WARN, "plugin keeps its old options", F_STR("plugin", p->name), F_STR("why", why));
     }
+    void (*reloaded)(void *data, int err, const char *why) = p->reloaded;
     p->new_conf = NULL;
-    p->reloaded(p->reloaded_data, err == 0 ? 0 : ERR_INVALID, err == 0 ? "" : why);
+    p->reloaded = NULL;
+    reloaded(p->reloaded_data, err == 0 ? 0 : ERR_INVALID, err == 0 ? "" : why);
 }
 
 void plugin_on_step(struct plugin *p)
@@ -212,7 +286,7 @@ void plugin_on_step(struct plugin *p)
         plugin_on_reload(p, in->step_err);
         break;
     case STEP_STOP:
-        p->state = HOST_READY;
+        plugin_set_state(p, HOST_READY);
         LOG(LOG_INFO, "plugin leads no more", F_STR("plugin", p->name), F_UINT("term", p->term));
         break;
     case STEP_FINI:
@@ -220,7 +294,7 @@ void plugin_on_step(struct plugin *p)
         instance_close(in, plugin_on_closed, p);
         return;
     }
-    plugin_advance(p);
+    plugin_move(p);
 }
 
 void plugin_fail(struct plugin *p, uint64_t term, const char *why)
@@ -231,6 +305,7 @@ void plugin_fail(struct plugin *p, uint64_t term, const char *why)
         return;
     }
     LOG(LOG_ERROR, "a plugin asks to be restarted", F_STR("plugin", p->name), F_STR("why", why));
+    snprintf(p->why, sizeof(p->why), "it asked to be started again: %.300s", why);
     plugin_retry(p);
     plugin_advance(p);
 }

@@ -48,12 +48,14 @@ struct request *request_new(struct kvp_ctx *ctx, const struct request_kind *kind
     list_init(&r->link);
     list_init(&r->home_link);
     atomic_fetch_add(&in->requests, 1);
+    atomic_fetch_add(&in->writes, kind->is_write);
     return r;
 }
 
 void request_free(struct request *r)
 {
     atomic_fetch_sub(&r->ctx->instance->requests, 1);
+    atomic_fetch_sub(&r->ctx->instance->writes, r->kind->is_write);
     atomic_fetch_sub(&r->ctx->instance->request_bytes, r->counted_bytes);
     buf_close(&r->request);
     buf_close(&r->body);

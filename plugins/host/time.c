@@ -48,6 +48,7 @@ static void host_random(struct kvp_ctx *ctx, void *out, size_t len)
 static void timer_free(struct kvp_timer *t)
 {
     list_remove(&t->link);
+    atomic_fetch_sub(&t->ctx->instance->timers, 1);
     lane_timer_cancel(&t->ctx->instance->lane, &t->timer);
     mem_free(t);
 }
@@ -110,6 +111,7 @@ static int host_timer(struct kvp_ctx *ctx, const struct kvp_timer_args *a, struc
         return KVP_NO_MEMORY;
     }
     list_push_back(&ctx->timers, &t->link);
+    atomic_fetch_add(&ctx->instance->timers, 1);
     if (out != NULL) {
         *out = t;
     }

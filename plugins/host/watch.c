@@ -49,6 +49,7 @@ static void watch_bury(struct kvp_watch *w)
 {
     w->dead = true;
     list_remove(&w->link);
+    atomic_fetch_sub(&w->ctx->instance->watches, 1);
     lane_post(&w->ctx->instance->host->home, &w->leave);
 }
 
@@ -142,6 +143,7 @@ static void watch_give(struct kvp_watch *w, struct watch_batch *b)
                    b->count > 0 ? bytes_slice(events[0].row.key) : slice_of(NULL, 0), b->revision);
     w->args.events(w->args.data, &batch);
     callback_leave(in);
+    atomic_fetch_add_explicit(&in->events, b->count, memory_order_relaxed);
     mem_free(events);
 }
 
@@ -371,6 +373,7 @@ static int host_watch(struct kvp_ctx *ctx, const struct kvp_watch_args *a, struc
     w->left.run = watch_on_left;
     w->progress.fire = watch_on_progress;
     list_push_back(&ctx->watches, &w->link);
+    atomic_fetch_add(&ctx->instance->watches, 1);
     list_init(&w->home_link);
     lane_post(&ctx->instance->host->home, &w->join);
     if (out != NULL) {

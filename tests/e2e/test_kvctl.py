@@ -201,8 +201,9 @@ def command_line(tally):
         equal(set(commands()),
               {"put", "get", "del", "txn", "watch", "lease grant", "lease revoke", "lease timetolive",
                "lease list", "lease keep-alive", "compaction", "endpoint status", "endpoint health",
-               "endpoint hashkv", "member list", "defrag", "alarm list", "alarm disarm", "version",
-               "help"}, "commands")
+               "endpoint hashkv", "member list", "defrag", "alarm list", "alarm disarm", "plugin list",
+               "plugin describe", "plugin top", "plugin reload", "plugin enable", "plugin disable",
+               "plugin config", "version", "help"}, "commands")
         for words in ([], ["--help"], ["-h"], ["help"]):
             status, out, err = run(*words)
             equal((status, err), (OK, ""), f"kvctl {words}")

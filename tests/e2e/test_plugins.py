@@ -1,18 +1,15 @@
 #!/usr/bin/env python3
 """Plugins as an operator meets them: built with gcc from a few lines, loaded into a real kvd, refused with
 one sentence that says what to do, quarantined when they kill the process."""
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
 from kvdtest import ROOT, Server, Tally, equal  # noqa: E402
-
-INCLUDE = os.path.join(ROOT, "include")
+from plugintest import await_line, await_true, build, get, lines  # noqa: E402
 
 STAMP = r"""
 /* stamp.c - writes what it is told under /stamp when it leads, and mirrors /in/ to /out/. */
@@ -136,48 +133,6 @@ static void stop(void *self, int32_t reason)
 }
 KVP_PLUGIN(.name = "stuck", .version = "1", .about = "Never stops.", .init = init, .stop = stop);
 """
-
-
-def build(folder, name, source, *, defs=True):
-    """Compiles one plugin as its author would; returns the path of the .so."""
-    path = os.path.join(folder, name)
-    with open(path + ".c", "w") as out:
-        out.write(source)
-    flags = ["-Wl,-z,defs"] if defs else []
-    subprocess.run(["gcc", "-std=c11", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Werror",
-                    "-fPIC", "-fvisibility=hidden", "-shared", f"-I{INCLUDE}", *flags, "-o", path + ".so",
-                    path + ".c"], check=True)
-    os.chmod(path + ".so", 0o755)
-    return path + ".so"
-
-
-def lines(server, msg):
-    """Log lines with that message."""
-    out = []
-    for line in server.log_text().splitlines():
-        if line.startswith("{"):
-            entry = json.loads(line)
-            if entry["msg"] == msg:
-                out.append(entry)
-    return out
-
-
-def await_true(what, condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"still not so after {seconds} s: {what}")
-        time.sleep(0.01)
-
-
-def await_line(server, msg, **fields):
-    def found():
-        return any(all(e.get(k) == v for k, v in fields.items()) for e in lines(server, msg))
-    await_true(f"log line {msg!r} {fields}", found)
-
-
-def get(server, key):
-    return server.etcdctl("get", key, "--print-value-only", check=True)[1].strip()
 
 
 def refusal(spec):

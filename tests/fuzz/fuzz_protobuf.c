@@ -19,6 +19,7 @@
 #include "proto/etcd/lease.pb-c.h"
 #include "proto/etcd/lock.pb-c.h"
 #include "proto/etcd/rpc.pb-c.h"
+#include "proto/kvd/plugin.pb-c.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -83,6 +84,15 @@ static const ProtobufCMessageDescriptor *const types[] = {
     &authpb__user__descriptor,
     &authpb__role__descriptor,
     &leasepb__lease__descriptor,
+    &kvdpb__plugin_list_request__descriptor,
+    &kvdpb__plugin_describe_request__descriptor,
+    &kvdpb__plugin_top_request__descriptor,
+    &kvdpb__plugin_config_request__descriptor,
+    &kvdpb__plugin_reload_request__descriptor,
+    &kvdpb__plugin_enable_request__descriptor,
+    &kvdpb__plugin_disable_request__descriptor,
+    &kvdpb__plugin_describe_response__descriptor,
+    &kvdpb__plugin_top_response__descriptor,
 };
 
 #define ARENA_BYTES_MAX (4u << 20)
