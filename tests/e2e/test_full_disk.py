@@ -18,7 +18,7 @@ from kvdtest import KVD, Server, Tally, equal, etcd_path
 DISK_MB = 32
 FILL_PUTS_MAX = 4000
 VALUE_BYTES = 60000
-AWAIT_SECONDS = 25
+AWAIT_SECONDS = 60
 NOSPACE = 1
 # Small steps, so that a test of seconds sees what a large machine sees in hours.
 FLAGS = ["--seal-interval", "500ms", "--seal-bytes", "2097152", "--map-bytes", "4294967296",
