@@ -5,7 +5,7 @@
  * memory runs out, not at all (then the cache lists anew, and shows the old state meanwhile). A new
  * list is built beside the shown rows, takes their place at once, and the differences are told to
  * handlers in slices. Lookups are O(log n), a value of an index O(1), an event O(log n). A key
- * costs 83 bytes on average (tests/unit/plugins/test_cache.c measures) plus its bytes plus the
+ * costs 67 bytes on average (tests/unit/plugins/test_cache.c measures) plus its bytes plus the
  * object; with no decode function also the value and 16 bytes. An index value costs 40 bytes for
  * each row it leads to, and 56 plus its bytes once. */
 #ifndef KVD_PLUGINS_HOST_CACHE_H
