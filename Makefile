@@ -40,8 +40,8 @@ AR := ar
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
     -Wpointer-arith -Wvla -Wundef -Wno-unused-parameter -Wno-missing-field-initializers
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
-CPPFLAGS := -D_GNU_SOURCE -iquote . -iquote $(B)/gen -I$(B)/gen \
-    -Iinclude $(if $(DEBUG)$(SAN),-DKVD_DEBUG)
+CPPFLAGS := -D_GNU_SOURCE -iquote . -Iinclude -iquote $(B)/gen -I$(B)/gen \
+    $(if $(DEBUG)$(SAN),-DKVD_DEBUG)
 CFLAGS := -std=gnu11 $(OPT) -pthread -fvisibility=hidden -fno-omit-frame-pointer $(WARNINGS)
 LDFLAGS := -pthread
 ifneq ($(SAN),)
@@ -74,7 +74,7 @@ LINK_LIBS = -Wl,--start-group $(LIB_A) -Wl,--end-group
 # What authors of plugins test with: one object, so that only include/kvplugin-test.h is visible.
 TEST_HOST_A := $(B)/libkvplugin-test.a
 TEST_HOST_O := $(call objects,$(call sources,plugins/testing)) \
-    $(call objects,$(addprefix plugins/host/,scope.c cache.c cache_fill.c cache_rows.c queue.c controller.c))
+    $(call objects,$(addprefix plugins/host/,scope.c cache.c cache_fill.c cache_rows.c queue.c controller.c options.c))
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))

@@ -177,6 +177,44 @@
 #define YAML_DEPTH_MAX 20u
 #define YAML_NODES_MAX 10000u
 
+/* ---- plugins (plugins/host) ---- */
+/* Messages a lane runs before timers and its loop's other work get their turn. */
+#define LANE_MESSAGES_PER_TURN_MAX 256u
+/* Requests of one plugin under way at once, and their bytes; beyond: KVP_BUSY. */
+#define PLUGIN_REQUESTS_MAX      4096u
+#define PLUGIN_REQUEST_BYTES_MAX (64u * 1024u * 1024u)
+/* Posts waiting for one context's lane; a plugin thread that posts faster is told KVP_BUSY. */
+#define PLUGIN_POSTS_MAX 65536u
+/* Offloaded work of all plugins that runs at once, so that libuv's pool stays usable. */
+#define PLUGIN_WORKS_RUNNING_MAX 2u
+/* Events given to a plugin's lane and not yet consumed, of one watch: beyond, the hub waits. */
+#define PLUGIN_WATCH_EVENTS_MAX 4096u
+#define PLUGIN_WATCH_BYTES_MAX  (4u * 1024u * 1024u)
+/* A range answer (include/kvplugin.h promises these). */
+#define PLUGIN_PAGE_ROWS_DEFAULT 1000u
+#define PLUGIN_PAGE_ROWS_MAX     10000u
+#define PLUGIN_PAGE_BYTES        (1024u * 1024u)
+/* Label values of one metric, and series of one plugin. */
+#define PLUGIN_SERIES_MAX     256u
+#define PLUGIN_SERIES_ALL_MAX 4096u
+/* Fields of one log line. */
+#define PLUGIN_LOG_FIELDS_MAX 24u
+/* A callback longer than this is logged: the plugin's other events waited for it. */
+#define PLUGIN_CALLBACK_MS_MAX 10u
+/* A plugin's name and the whole --plugin argument. */
+#define PLUGIN_NAME_BYTES_MAX 48u
+#define PLUGIN_SPEC_BYTES_MAX 4096u
+/* Start again after a failure: this long, doubled up to the other. */
+#define PLUGIN_RETRY_MS_MIN 1000u
+#define PLUGIN_RETRY_MS_MAX 300000u
+/* Deaths inside a plugin within that time that put it into quarantine. */
+#define PLUGIN_STRIKES_MAX 3u
+#define PLUGIN_STRIKES_MS  600000u
+/* Plugins of one process: each has a place in the breadcrumb page. */
+#define PLUGINS_MAX 64u
+/* How long the end of the process waits for a plugin that does not return from a callback. */
+#define PLUGIN_STOP_MS_MAX 5000u
+
 /* ---- configuration (kvd/) ---- */
 /* Longest election timeout (etcd's maxElectionMs). */
 #define ELECTION_MS_MAX 50000u

@@ -887,7 +887,8 @@ struct kvp_host {
      * thread, where only post, log, metrics and memory calls may be made, then done(data, canceled)
      * in a callback; canceled = 1: the context ended before work began, it did not run. The context
      * does not end while work runs. fail: stop this instance's term, start it again with backoff
-     * (1 s doubled to 5 min); why is logged. */
+     * (1 s doubled to 5 min); why is logged. Between terms
+     * it is only logged. */
     int (*post)(struct kvp_ctx *ctx, void (*fn)(void *data), void *data);
     int (*offload)(struct kvp_ctx *ctx, void (*work)(void *data),
                    void (*done)(void *data, int canceled), void *data);

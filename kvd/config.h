@@ -97,6 +97,10 @@ struct kvd_config {
     const char *const *host_whitelist; /* names of this host, NULL-terminated (H-09) */
     bool extensive_metrics;            /* --metrics=extensive */
 
+    /* Plugins. */
+    const char *const *plugins; /* --plugin, NULL-terminated */
+    const char *plugin_dir;     /* "" = none */
+
     /* Logs. Main has applied them before anything else runs. */
     enum log_level log_level;
     bool log_json;

@@ -100,6 +100,15 @@ static int config_file_take(const struct config_file *c, enum flag_id id,
     if (yaml_is_null(node)) {
         return 0;
     }
+    if (flag_row(id)->type == FLAG_TYPE_PLUGINS && node->type == YAML_LIST) {
+        for (const struct yaml_node *n = node->first; n != NULL; n = n->next) {
+            int one = config_file_take(c, id, n, e);
+            if (one != 0) {
+                return one;
+            }
+        }
+        return 0;
+    }
     int err = config_file_text(c, flag_row(id)->type, node, &text, e);
     if (err == 0) {
         err = flags_set(c->flags, id, text, FLAG_FROM_FILE, e);

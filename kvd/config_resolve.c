@@ -604,6 +604,21 @@ static int config_resolve_requests(struct kvd_config *cfg, const struct flag_val
     return err;
 }
 
+static int config_resolve_plugins(struct kvd_config *cfg, const struct flag_values *f,
+                                  struct errmsg *e)
+{
+    const char **plugins =
+        arena_zalloc(&cfg->arena, (f->plugin_count + 1) * sizeof(cfg->plugins[0]));
+    cfg->plugin_dir = config_copy(cfg, config_text(f, FLAG_plugin_dir));
+    bool ok = plugins != NULL && cfg->plugin_dir != NULL;
+    for (size_t i = 0; ok && i < f->plugin_count; i++) {
+        plugins[i] = config_copy(cfg, f->plugins[i]);
+        ok = plugins[i] != NULL;
+    }
+    cfg->plugins = plugins;
+    return ok ? 0 : errmsg_set(e, ERR_NOMEM, "out of memory");
+}
+
 int config_resolve(struct kvd_config *cfg, const struct flag_values *f,
                    void (*warn)(void *data, const char *text), void *data, struct errmsg *e)
 {
@@ -638,6 +653,9 @@ int config_resolve(struct kvd_config *cfg, const struct flag_values *f,
     cfg->host_whitelist = config_words(cfg, config_text(f, FLAG_host_whitelist));
     if (err == 0 && (cfg->cors == NULL || cfg->host_whitelist == NULL)) {
         err = errmsg_set(e, ERR_NOMEM, "out of memory");
+    }
+    if (err == 0) {
+        err = config_resolve_plugins(cfg, f, e);
     }
     return err == 0 ? config_resolve_requests(cfg, f, e) : err;
 }

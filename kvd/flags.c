@@ -170,6 +170,21 @@ static int flags_urls_check(const char *text, struct errmsg *e)
     return err;
 }
 
+static int flags_plugins_add(struct flag_values *f, const char *text, struct errmsg *e)
+{
+    if (*text == '\0') {
+        return 0;
+    }
+    if (f->plugin_count == PLUGINS_MAX) {
+        return errmsg_set(e, ERR_INVALID, "more than %u plugins", PLUGINS_MAX);
+    }
+    if (strlen(text) > PLUGIN_SPEC_BYTES_MAX) {
+        return errmsg_set(e, ERR_INVALID, "longer than %u bytes", PLUGIN_SPEC_BYTES_MAX);
+    }
+    f->plugins[f->plugin_count++] = text;
+    return 0;
+}
+
 int flags_set(struct flag_values *f, enum flag_id id, const char *text, enum flag_source source,
               struct errmsg *e)
 {
@@ -197,6 +212,9 @@ int flags_set(struct flag_values *f, enum flag_id id, const char *text, enum fla
         break;
     case FLAG_TYPE_GATES:
         err = flags_gates_set(f, text, e);
+        break;
+    case FLAG_TYPE_PLUGINS:
+        err = flags_plugins_add(f, text, e);
         break;
     default:
         break;

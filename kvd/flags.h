@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "kvd/config.h"
 
 enum flag_id {
@@ -32,6 +33,7 @@ enum flag_type {
     FLAG_TYPE_UINT32,
     FLAG_TYPE_DURATION,
     FLAG_TYPE_GATES,
+    FLAG_TYPE_PLUGINS, /* may be given again and again: flag_values.plugins */
     FLAG_TYPE_ANY
 };
 
@@ -92,6 +94,8 @@ struct flag_values {
     enum kvd_profile profile;
     struct flag_value values[FLAG_COUNT_];
     bool gates[GATE_COUNT_];
+    const char *plugins[PLUGINS_MAX]; /* in the order they were given */
+    size_t plugin_count;
 };
 
 const struct flag_row *flag_row(enum flag_id id);

@@ -49,6 +49,12 @@ static int64_t leases_pick_id(struct serve *s)
 
 void leases_grant(struct service *service, struct service_write *w, int64_t id, int64_t ttl)
 {
+    leases_grant_as(service, w, id, ttl, NULL);
+}
+
+void leases_grant_as(struct service *service, struct service_write *w, int64_t id, int64_t ttl,
+                     const struct service_stamp *stamp)
+{
     struct serve *s = serve_of(service);
     if (id == 0) {
         id = leases_pick_id(s);
@@ -64,7 +70,7 @@ void leases_grant(struct service *service, struct service_write *w, int64_t id, 
         w->number = 0;
         w->cb(w, ERR_NOMEM, 0, slice_of(NULL, 0));
     } else {
-        proposals_propose(service, w, SERVICE_LEASE_GRANT, buf_slice(&request));
+        proposals_propose_as(service, w, SERVICE_LEASE_GRANT, buf_slice(&request), stamp);
     }
     buf_close(&request);
 }

@@ -11,6 +11,7 @@
 #include "kvd/node_metrics.h"
 #include "kvd/serve_impl.h"
 #include "proto/batch.h"
+#include "proto/codec.h"
 
 /* AlarmType of contract MT-02. */
 #define PROPOSAL_ALARM_NOSPACE 1
@@ -23,6 +24,9 @@
  * others. */
 #define PROPOSAL_RUN_BYTES (256u * 1024u)
 #define PROPOSAL_EXPIRY_MS 200u
+/* Fields of InternalRaftRequest beside the request of a plugin. */
+#define PROPOSAL_FIELD_EPOCH  2000u
+#define PROPOSAL_FIELD_ORIGIN 2001u
 
 static struct proposal *proposal_of(struct service_write *w)
 {
@@ -151,8 +155,40 @@ static int proposals_admit(struct serve *s, enum service_op op, struct slice req
     return guard_check(s, op, request);
 }
 
+/* Appends the operation; with a stamp it has three fields instead of one. */
+static bool proposals_pack(struct proposals *p, struct batch_origin origin, enum service_op op,
+                           struct slice request, const struct service_stamp *stamp)
+{
+    if (stamp == NULL) {
+        return batch_add_field(&p->ops, origin, (uint32_t)op, request);
+    }
+    struct buf message;
+    struct buf epoch;
+    buf_init(&message);
+    buf_init(&epoch);
+    struct slice plugin = slice_str(stamp->plugin);
+    wire_put_bytes(&epoch, 1, plugin);
+    wire_put_uint(&epoch, 2, stamp->member);
+    wire_put_uint(&epoch, 3, stamp->term);
+    wire_put_uint(&epoch, 4, stamp->epoch);
+    wire_put_header(&message, (uint32_t)op, request.len);
+    buf_append_slice(&message, request);
+    wire_put_bytes(&message, PROPOSAL_FIELD_EPOCH, buf_slice(&epoch));
+    wire_put_bytes(&message, PROPOSAL_FIELD_ORIGIN, plugin);
+    bool ok = !epoch.failed && !message.failed && batch_add(&p->ops, origin, buf_slice(&message));
+    buf_close(&message);
+    buf_close(&epoch);
+    return ok;
+}
+
 void proposals_propose(struct service *service, struct service_write *w, enum service_op op,
                        struct slice request)
+{
+    proposals_propose_as(service, w, op, request, NULL);
+}
+
+void proposals_propose_as(struct service *service, struct service_write *w, enum service_op op,
+                          struct slice request, const struct service_stamp *stamp)
 {
     struct serve *s = serve_of(service);
     struct proposals *p = &s->proposals;
@@ -171,7 +207,7 @@ void proposals_propose(struct service *service, struct service_write *w, enum se
     struct batch_origin origin = {
         .member = service->ids.member_id, .incarnation = s->o.incarnation, .number = p->next};
     size_t before = p->ops.len;
-    if (!batch_add_field(&p->ops, origin, (uint32_t)op, request)) {
+    if (!proposals_pack(p, origin, op, request, stamp)) {
         p->ops.len = before;
         p->ops.failed = false;
         proposals_answer(w, ERR_NOMEM);

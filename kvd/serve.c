@@ -18,6 +18,18 @@
 /* ---- the turn ----------------------------------------------------------------------------------
  */
 
+static void serve_tell_role(struct serve *s)
+{
+    if (s->primary == s->primary_told && (!s->primary || s->term == s->term_told)) {
+        return;
+    }
+    s->primary_told = s->primary;
+    s->term_told = s->term;
+    if (s->o.role != NULL) {
+        s->o.role(s->o.data, s->primary, s->term);
+    }
+}
+
 static void serve_applied(struct serve *s)
 {
     if (s->role == SERVE_LEADER && !s->primary) {
@@ -28,6 +40,7 @@ static void serve_applied(struct serve *s)
         s->ready = true;
         s->o.ready(s->o.data);
     }
+    serve_tell_role(s);
     leases_applied(s);
     guard_applied(s);
     reads_advance(s);
@@ -204,6 +217,7 @@ void serve_role_changed(struct serve *s, enum serve_role role, uint64_t term, ui
     s->ready_index = role == SERVE_LEADER ? s->applier.last_index : 0;
     leases_role(s);
     maintain_role(s);
+    serve_tell_role(s);
     reads_retry(s);
     serve_wake(s);
 }
@@ -230,7 +244,9 @@ void serve_log_full(struct serve *s, bool is_full)
 
 static const struct service serve_table = {
     .propose = proposals_propose,
+    .propose_as = proposals_propose_as,
     .lease_grant = leases_grant,
+    .lease_grant_as = leases_grant_as,
     .cancel_write = proposals_cancel,
     .range = reads_range,
     .txn_read = reads_txn,

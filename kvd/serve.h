@@ -59,6 +59,8 @@ struct serve_options {
     const char *store_dir; /* kv_options.store.dir */
     /* The own-term barrier is applied here for the first time: clients can be served. */
     void (*ready)(void *data);
+    /* This member leads and has applied the barrier of `term`; or no longer does. May be NULL. */
+    void (*role)(void *data, bool leads, uint64_t term);
     /* Cannot go on (disk error in the checkpoint); logged already. */
     void (*fatal)(void *data, const char *why);
     void *data;

@@ -207,6 +207,8 @@ struct serve {
     uint64_t ready_index; /* of the barrier; 0 = not leader yet */
     bool ready;           /* said so */
     bool primary;         /* the lessor was promoted */
+    bool primary_told;    /* options.role */
+    uint64_t term_told;
     bool stopping;
     int64_t compact_seen; /* compaction floor the checkpoint thread was woken for */
     uint64_t durable_told;
@@ -235,6 +237,9 @@ void proposals_init(struct serve *s);
 void proposals_close(struct serve *s);
 void proposals_propose(struct service *service, struct service_write *w, enum service_op op,
                        struct slice request);
+/* stamp may be NULL. */
+void proposals_propose_as(struct service *service, struct service_write *w, enum service_op op,
+                          struct slice request, const struct service_stamp *stamp);
 void proposals_cancel(struct service *service, struct service_write *w);
 void proposals_result(void *data, uint64_t number, int err, int64_t revision, struct slice body);
 /* Hands this turn's operations to raft. */
@@ -297,6 +302,8 @@ static inline struct read_stream *read_stream_of(struct service_stream *st)
 void leases_init(struct serve *s);
 void leases_close(struct serve *s);
 void leases_grant(struct service *service, struct service_write *w, int64_t id, int64_t ttl);
+void leases_grant_as(struct service *service, struct service_write *w, int64_t id, int64_t ttl,
+                     const struct service_stamp *stamp);
 void leases_keep_alive(struct service *service, struct service_write *w, int64_t id, int64_t *ttl);
 bool leases_cancel(struct serve *s, struct service_write *w);
 bool leases_time_to_live(struct service *service, int64_t id, struct service_lease *out,

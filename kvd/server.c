@@ -3,7 +3,8 @@
  * Start: data directory -> serve (store, checkpoint thread) -> raft thread (reads the log) ->
  * services. The rest happens on the loop: raft elects itself, its barrier is applied, serve says
  * ready, the listeners open. They do not open before, so that whoever connects gets answers
- * (contract trap 22). Stop: GOAWAY and a grace time for calls in flight -> connections -> services
+ * (contract trap 22). Plugins are loaded last and stopped first, while the store still answers
+ * them. Stop: plugins -> GOAWAY and a grace time for calls in flight -> connections -> services
  * -> raft, whose last commits are still applied -> serve -> data directory. */
 #include "kvd/server.h"
 
@@ -18,7 +19,9 @@
 #include "kvd/data_dir.h"
 #include "kvd/node_metrics.h"
 #include "kvd/raft_link.h"
+#include "kvd/release.h"
 #include "kvd/serve.h"
+#include "plugins/host/host.h"
 #include "rpc/server.h"
 #include "rpc/svc.h"
 
@@ -32,6 +35,7 @@ struct kvd_server {
     struct data_dir dir;
     struct raft_link link;
     struct serve *serve;
+    struct plugin_host *host; /* NULL without plugins */
     struct svc *svc;
     struct rpc_server *clients;
     struct rpc_server *metrics; /* NULL without --listen-metrics-urls */
@@ -101,6 +105,43 @@ static void server_on_ready(void *data)
     s->callbacks.ready(s->callbacks.data);
 }
 
+/* ---- plugins -----------------------------------------------------------------------------------
+ */
+
+static void server_on_role(void *data, bool leads, uint64_t term)
+{
+    struct kvd_server *s = data;
+    if (s->host != NULL) {
+        host_role(s->host, leads, term);
+    }
+}
+
+/* Plugins that cannot be loaded are logged and listed: the member serves without them. */
+static void server_load_plugins(struct kvd_server *s)
+{
+    const struct kvd_config *cfg = s->cfg;
+    struct host_options options = {.service = serve_service(s->serve),
+                                   .loop = s->loop,
+                                   .data_dir = cfg->data_dir,
+                                   .member_id = s->dir.member_id,
+                                   .version = KVD_VERSION};
+    struct errmsg e = {""};
+    if (cfg->plugins[0] == NULL && cfg->plugin_dir[0] == '\0') {
+        return;
+    }
+    if (host_new(&options, &s->host, &e) != 0) {
+        LOG(LOG_ERROR, "no plugins", F_STR("error", e.text));
+        return;
+    }
+    for (size_t i = 0; cfg->plugins[i] != NULL; i++) {
+        (void)host_load(s->host, cfg->plugins[i], &e);
+    }
+    if (cfg->plugin_dir[0] != '\0' && host_load_dir(s->host, cfg->plugin_dir, &e) != 0) {
+        LOG(LOG_ERROR, "not all of --plugin-dir could be loaded", F_STR("path", cfg->plugin_dir),
+            F_STR("error", e.text));
+    }
+}
+
 /* ---- start -------------------------------------------------------------------------------------
  */
 
@@ -133,6 +174,9 @@ static void server_metrics(void *data, struct buf *out)
     struct kvd_server *s = data;
     struct rpc_server_stats stats;
     serve_metrics_render(s->serve, out);
+    if (s->host != NULL) {
+        host_metrics_render(s->host, out);
+    }
     rpc_server_stats(s->clients, &stats);
     buf_printf(out,
                "# HELP etcd_network_client_grpc_received_bytes_total The total number of bytes "
@@ -226,6 +270,7 @@ int kvd_server_start(const struct kvd_config *cfg, uv_loop_t *loop,
         .incarnation = incarnation,
         .store_dir = s->dir.db_dir,
         .ready = server_on_ready,
+        .role = server_on_role,
         .fatal = server_fatal,
         .data = s,
     };
@@ -249,6 +294,7 @@ int kvd_server_start(const struct kvd_config *cfg, uv_loop_t *loop,
         server_undo(s);
         return err;
     }
+    server_load_plugins(s);
     *out = s;
     return 0;
 }
@@ -331,12 +377,8 @@ static void server_on_shut_down(void *data)
     }
 }
 
-void kvd_server_stop(struct kvd_server *s, void (*cb)(void *data), void *data)
+static void server_shut_down(struct kvd_server *s)
 {
-    LOG(LOG_INFO, "closing the server", F_BOOL("ready", s->ready));
-    s->stopping = true;
-    s->stopped = cb;
-    s->stopped_data = data;
     if (!s->ready) {
         server_close_listeners(s);
         return;
@@ -346,6 +388,26 @@ void kvd_server_stop(struct kvd_server *s, void (*cb)(void *data), void *data)
         rpc_server_shutdown(s->metrics, SERVER_GRACE_MS, server_on_shut_down, s);
     }
     rpc_server_shutdown(s->clients, SERVER_GRACE_MS, server_on_shut_down, s);
+}
+
+static void server_on_host_stopped(void *data)
+{
+    struct kvd_server *s = data;
+    s->host = NULL;
+    server_shut_down(s);
+}
+
+void kvd_server_stop(struct kvd_server *s, void (*cb)(void *data), void *data)
+{
+    LOG(LOG_INFO, "closing the server", F_BOOL("ready", s->ready));
+    s->stopping = true;
+    s->stopped = cb;
+    s->stopped_data = data;
+    if (s->host != NULL) {
+        host_stop(s->host, server_on_host_stopped, s);
+        return;
+    }
+    server_shut_down(s);
 }
 
 static void server_on_undone(void *data)

@@ -33,7 +33,16 @@ enum service_op {
     SERVICE_COMPACTION = 7,
     SERVICE_LEASE_GRANT = 8,
     SERVICE_LEASE_REVOKE = 9,
-    SERVICE_ALARM = 10
+    SERVICE_ALARM = 10,
+    SERVICE_EPOCH = 2000 /* EpochRequest: registers a plugin's leadership (kv/epoch.h) */
+};
+
+/* A plugin's leadership: apply refuses a write that carries an older one (ERR_FENCED). */
+struct service_stamp {
+    const char *plugin;
+    uint64_t member;
+    uint64_t term;
+    uint64_t epoch;
 };
 
 struct service_write {
@@ -131,8 +140,14 @@ struct service {
      * too many pending, alarms and quota are answered from here. */
     void (*propose)(struct service *s, struct service_write *w, enum service_op op,
                     struct slice request);
+    /* The same with a stamp, copied too; the record's origin is the plugin. */
+    void (*propose_as)(struct service *s, struct service_write *w, enum service_op op,
+                       struct slice request, const struct service_stamp *stamp);
     /* LeaseGrant: id 0 picks one, ttl is raised to the minimum before proposing. */
     void (*lease_grant)(struct service *s, struct service_write *w, int64_t id, int64_t ttl);
+    /* The same with a stamp; NULL = without. */
+    void (*lease_grant_as)(struct service *s, struct service_write *w, int64_t id, int64_t ttl,
+                           const struct service_stamp *stamp);
     /* Forgets the callback: the write goes on without an audience. Only for requests whose cb has
      * not run; the same holds for cancel_read and cancel_job. */
     void (*cancel_write)(struct service *s, struct service_write *w);

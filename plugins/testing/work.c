@@ -8,6 +8,8 @@ struct kvp_timer {
     struct task task;
     struct kvp_timer_args args;
     bool over;
+    bool firing;
+    bool canceled; /* while it fires */
 };
 
 static void timer_over(struct kvp_timer *t)
@@ -27,15 +29,16 @@ static void timer_set(struct kvp_timer *t, uint64_t ms)
 static void timer_task(struct task *task)
 {
     struct kvp_timer *t = LIST_ENTRY(task, struct kvp_timer, task);
-    struct kvp_timer_args args = t->args;
-    if (args.repeat_ms > 0) {
-        timer_set(t, args.repeat_ms);
-    } else {
-        timer_over(t);
-    }
+    t->firing = true;
     callback_begin();
-    args.fire(args.data);
+    t->args.fire(t->args.data);
     callback_end();
+    t->firing = false;
+    if (t->args.repeat_ms == 0 || t->canceled) {
+        timer_over(t);
+    } else {
+        timer_set(t, t->args.repeat_ms);
+    }
 }
 
 int t_call_timer(struct kvp_ctx *ctx, const struct kvp_timer_args *a, struct kvp_timer **out)
@@ -67,8 +70,12 @@ void t_call_timer_cancel(struct kvp_timer *t)
     if (t == NULL) {
         return;
     }
-    if (t->over) {
+    if (t->over || t->canceled) {
         misuse("timer_cancel of a timer that is over");
+        return;
+    }
+    if (t->firing) {
+        t->canceled = true;
         return;
     }
     timer_over(t);

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/hashmap.h"
 #include "include/kvplugin-test.h"
+#include "plugins/host/options.h"
 #include "plugins/testing/world.h"
 
 /* Bits of a task's key below the millisecond: the order among equals. */
@@ -205,13 +206,24 @@ static void world_free(void)
     world = NULL;
 }
 
+/* The configuration of w->plugin, as kvd reads it. */
+static int world_read_options(const char *text, void **conf, struct kvp_errmsg *e)
+{
+    struct errmsg why = {""};
+    *conf = NULL;
+    int err = options_check(world->plugin, &why);
+    if (err == 0) {
+        err = options_parse(world->plugin, text != NULL ? text : "", conf, &why);
+    }
+    snprintf(e->text, sizeof(e->text), "%s", why.text);
+    return err != 0 ? KVP_INVALID : 0;
+}
+
 /* init; 0 or its refusal in e. */
 static int world_init_plugin(struct kvp_errmsg *e)
 {
     struct world *w = world;
-    e->text[0] = '\0';
-    w->conf = options_read(w->plugin, w->options, e);
-    if (w->conf == NULL) {
+    if (world_read_options(w->options, &w->conf, e) != 0) {
         return KVP_INVALID;
     }
     w->instance = ctx_new(false);
@@ -479,32 +491,22 @@ void t_call_fail(struct kvp_ctx *ctx, const char *why)
 
 /* ---- reload -------------------------------------------------------------------------------- */
 
-static bool option_differs(const struct kvp_option *o, const uint8_t *a, const uint8_t *b)
-{
-    if (o->type == KVP_OPT_STRING) {
-        return strcmp(*(char *const *)(a + o->offset), *(char *const *)(b + o->offset)) != 0;
-    }
-    return memcmp(a + o->offset, b + o->offset, o->type == KVP_OPT_BOOL ? 4 : 8) != 0;
-}
-
 int t_reload(const char *options)
 {
     struct kvp_errmsg e = {""};
     world_may_move("t_reload");
     const struct kvp_plugin *p = world->plugin;
-    void *conf = options_read(p, options, &e);
-    bool fixed = p->reload == NULL;
-    for (const struct kvp_option *o = p->options; conf != NULL && o != NULL && o->name != NULL;
-         o++) {
-        fixed =
-            fixed || ((o->flags & KVP_OPT_RELOADABLE) == 0 && option_differs(o, world->conf, conf));
+    void *conf;
+    int status = world_read_options(options, &conf, &e);
+    if (status != 0) {
+        return status;
     }
-    if (conf == NULL || fixed) {
+    if (p->reload == NULL || options_fixed_change(p, world->conf, conf) != NULL) {
         mem_free(conf);
         return KVP_INVALID;
     }
     callback_begin();
-    int status = p->reload(world->self, conf, &e);
+    status = p->reload(world->self, conf, &e);
     callback_end();
     mem_free(status == 0 ? world->conf : conf);
     world->conf = status == 0 ? conf : world->conf;

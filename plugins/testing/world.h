@@ -237,10 +237,6 @@ void *block_alloc(struct kvp_ctx *ctx, size_t size);
 void *block_dup(struct kvp_ctx *ctx, struct kvp_bytes bytes);
 void block_release(struct kvp_ctx *ctx, void *memory);
 
-/* ---- options (options.c) ------------------------------------------------------------------- */
-/* The configuration of a plugin from "name=value,...": one block, for mem_free. NULL: e->text. */
-void *options_read(const struct kvp_plugin *p, const char *text, struct kvp_errmsg *e);
-
 /* The members of struct kvp_host, by file. */
 int t_call_get(struct kvp_ctx *ctx, struct kvp_bytes key, kvp_rows_fn *cb, void *data);
 int t_call_range(struct kvp_ctx *ctx, const struct kvp_range *r, kvp_rows_fn *cb, void *data);

@@ -49,6 +49,9 @@ struct fixture {
     uint64_t durable;
     size_t proposals; /* runs handed over */
     bool ready;
+    bool leads; /* as serve told */
+    uint64_t leads_term;
+    unsigned role_calls;
     bool closed;
     bool fatal;
     uv_timer_t timer;
@@ -139,6 +142,14 @@ static void fixture_on_ready(void *data)
     ((struct fixture *)data)->ready = true;
 }
 
+static void fixture_on_role(void *data, bool leads, uint64_t term)
+{
+    struct fixture *f = data;
+    f->leads = leads;
+    f->leads_term = term;
+    f->role_calls++;
+}
+
 static void fixture_on_fatal(void *data, const char *why)
 {
     (void)why;
@@ -221,6 +232,7 @@ static void fixture_open(struct fixture *f)
                               .incarnation = 99,
                               .store_dir = f->dir,
                               .ready = fixture_on_ready,
+                              .role = fixture_on_role,
                               .fatal = fixture_on_fatal,
                               .data = f};
     if (serve_new(&o, &f->serve, &e) != 0) {
@@ -351,9 +363,10 @@ static void on_write(struct service_write *w, int err, int64_t revision, struct 
     buf_append_slice(&o->body, body);
 }
 
-static void on_read(struct service_read *r, int err, int64_t revision, struct slice body,
-                    uint64_t total, bool (*produce)(void *data, struct buf *out, size_t room),
-                    void (*finish)(void *data), void *produce_data)
+static inline void on_read(struct service_read *r, int err, int64_t revision, struct slice body,
+                           uint64_t total,
+                           bool (*produce)(void *data, struct buf *out, size_t room),
+                           void (*finish)(void *data), void *produce_data)
 {
     struct outcome *o = r->data;
     assert_false(o->done);
@@ -402,8 +415,8 @@ static void put_start(struct fixture *f, struct service_write *w, struct outcome
 }
 
 /* Puts and waits; returns the error, *revision the revision. */
-static int put_now(struct fixture *f, const char *key, const char *value, int64_t lease,
-                   int64_t *revision)
+static inline int put_now(struct fixture *f, const char *key, const char *value, int64_t lease,
+                          int64_t *revision)
 {
     struct service_write w;
     struct outcome o;
@@ -416,7 +429,7 @@ static int put_now(struct fixture *f, const char *key, const char *value, int64_
     return o.err;
 }
 
-static struct slice range_bytes(struct buf *b, const char *key, const char *end)
+static inline struct slice range_bytes(struct buf *b, const char *key, const char *end)
 {
     buf_clear(b);
     wire_put_bytes(b, 1, slice_str(key));
@@ -426,8 +439,8 @@ static struct slice range_bytes(struct buf *b, const char *key, const char *end)
     return buf_slice(b);
 }
 
-static void range_start(struct fixture *f, struct service_read *r, struct outcome *o,
-                        const char *key, const char *end, bool serializable)
+static inline void range_start(struct fixture *f, struct service_read *r, struct outcome *o,
+                               const char *key, const char *end, bool serializable)
 {
     struct buf b = {0};
     *o = (struct outcome){0};
@@ -438,7 +451,7 @@ static void range_start(struct fixture *f, struct service_read *r, struct outcom
 }
 
 /* The whole answer of a read, small or large, decoded into fixture_arena. */
-static Etcdserverpb__RangeResponse *range_answer(struct outcome *o)
+static inline Etcdserverpb__RangeResponse *range_answer(struct outcome *o)
 {
     static struct buf kept[64];
     static size_t used;
@@ -464,8 +477,8 @@ static Etcdserverpb__RangeResponse *range_answer(struct outcome *o)
     return r;
 }
 
-static Etcdserverpb__RangeResponse *range_now(struct fixture *f, const char *key, const char *end,
-                                              bool serializable)
+static inline Etcdserverpb__RangeResponse *range_now(struct fixture *f, const char *key,
+                                                     const char *end, bool serializable)
 {
     struct service_read r;
     struct outcome o;
