@@ -96,17 +96,29 @@ static int64_t reconcile_synced(void *data, struct kvp_item *item, struct kvp_by
     return reconcile_answer(data, item, key);
 }
 
+static int open_controller_and_add(void)
+{
+    int status = open_controller();
+    assert_int_equal(probe.host->cache_synced(cache), 0);
+    return status != 0 ? status : probe.host->controller_add(controller, kvp_str("/k/more"));
+}
+
 static void synced_comes_first(void **state)
 {
     (void)state;
     args.reconcile = reconcile_synced;
     unsynced = 0;
     open_world();
+    probe.on_start = open_controller_and_add;
     t_put("/k/a", "1");
+    t_hold("range");
     t_lead(1);
+    t_advance(1000);
+    assert_int_equal(reconciled, 0);
+    t_release("range");
     t_put("/k/b", "1");
     t_advance(1000);
-    assert_int_equal(reconciled, 2);
+    assert_int_equal(reconciled, 3);
     assert_int_equal(unsynced, 0);
     t_close();
 }
@@ -316,6 +328,40 @@ static void outcomes_finish_the_item(void **state)
     use_txn = true;
     write_story("txn_commit");
     use_txn = false;
+}
+
+/* The ELSE of a transaction is no success: again, although the row itself did not change. */
+static int64_t reconcile_gate(void *data, struct kvp_item *item, struct kvp_bytes key)
+{
+    struct kvp_txn *t = probe.host->txn_new(probe.term);
+    struct kvp_compare c = {.size = sizeof(c),
+                            .target = KVP_CMP_VERSION,
+                            .relation = KVP_GREATER,
+                            .key = kvp_str("/gate")};
+    struct kvp_put p = {.size = sizeof(p), .key = kvp_str("/done"), .value = key};
+    (void)data;
+    reconciled++;
+    probe.host->txn_compare(t, &c);
+    probe.host->txn_put(t, KVP_THEN, &p);
+    return probe.host->item_txn(item, t);
+}
+
+static void else_is_tried_again(void **state)
+{
+    (void)state;
+    args.reconcile = reconcile_gate;
+    open_world();
+    t_put("/k/a", "");
+    t_lead(1);
+    step_until(3);
+    t_expect_value("/done", NULL);
+    t_put("/gate", "");
+    t_advance(60000);
+    t_expect_value("/done", "/k/a");
+    unsigned tries = reconciled;
+    t_advance(60000);
+    assert_int_equal(reconciled, tries);
+    t_close();
 }
 
 /* Two writes of one item: it ends with the later answer. */
@@ -566,6 +612,7 @@ int main(void)
         cmocka_unit_test_setup(pending_at_the_end_is_no_leak, setup),
         cmocka_unit_test_setup(item_done_inside_reconcile, setup),
         cmocka_unit_test_setup(outcomes_finish_the_item, setup),
+        cmocka_unit_test_setup(else_is_tried_again, setup),
         cmocka_unit_test_setup(two_writes_of_an_item, setup),
         cmocka_unit_test_setup(changes_are_mapped, setup),
         cmocka_unit_test_setup(resync_repeats, setup),
