@@ -81,7 +81,10 @@ T_EXPORT void t_depose(void);
 /* Another member leads already and this one has not heard of it: its writes are refused as FENCED,
  * until t_depose. */
 T_EXPORT void t_lead_elsewhere(void);
-T_EXPORT int t_leading(void); /* 1 between start and stop */
+/* Leadership moves: away from this member, or to it with the next term. */
+T_EXPORT void t_change_leader(void);
+T_EXPORT int t_is_leader(void); /* 1: this member leads, whether or not start succeeded yet */
+T_EXPORT int t_leading(void);   /* 1: between start and stop */
 
 /* ---- time --------------------------------------------------------------------------------------
  */

@@ -464,6 +464,20 @@ void t_lead_elsewhere(void)
     world->elsewhere = true;
 }
 
+void t_change_leader(void)
+{
+    if (t_is_leader()) {
+        t_depose();
+    } else {
+        t_lead(world->term + 1);
+    }
+}
+
+int t_is_leader(void)
+{
+    return world_need("t_is_leader")->leads;
+}
+
 int t_leading(void)
 {
     return world_need("t_leading")->started;

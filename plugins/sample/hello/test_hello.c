@@ -109,7 +109,6 @@ static void model(void)
 {
     static const char *const keys[] = {"/hello/a", "/hello/b", "/hello/c", "/hello/d"};
     const char *last[4] = {NULL};
-    uint64_t term = 0;
     if (t_open(kvplugin_entry(), NULL) != 0) {
         t_close();
         return;
@@ -135,17 +134,13 @@ static void model(void)
             t_advance(t_random(50));
             break;
         default:
-            if (term % 2 == 0) {
-                t_lead(++term);
-            } else {
-                t_depose();
-                term++;
-            }
+            t_change_leader();
+            break;
         }
     }
     t_chaos(0);
-    if (term % 2 == 0) {
-        t_lead(++term);
+    if (!t_is_leader()) {
+        t_change_leader();
     }
     t_advance(3600000);
     for (size_t k = 0; k < 4; k++) {

@@ -92,7 +92,6 @@ static void model(void)
 {
     static const char *const keys[] = {"/ttl/a", "/ttl/b", "/ttl/c"};
     uint64_t due[3] = {0}; /* not before; 0 = not there */
-    uint64_t term = 0;
     if (t_open(kvplugin_entry(), NULL) != 0) {
         t_close();
         return;
@@ -104,12 +103,7 @@ static void model(void)
             t_put(keys[k], "20s");
             due[k] = t_now() + 20000;
         } else if (t_random(8) == 0) {
-            term++;
-            if (term % 2 == 1) {
-                t_lead(term);
-            } else {
-                t_depose();
-            }
+            t_change_leader();
         } else if (t_random(8) == 0) {
             t_compact(0);
         }
@@ -119,8 +113,8 @@ static void model(void)
         }
     }
     t_chaos(0);
-    if (term % 2 == 0) {
-        t_lead(++term);
+    if (!t_is_leader()) {
+        t_change_leader();
     }
     t_advance(600000);
     t_expect_int(t_count("/ttl/"), 0);
