@@ -195,7 +195,8 @@ enum kvp_option_type {
 #define KVP_OPT_SECRET   4u /* never shown or logged */
 
 /* One row of the option table; the last row has name NULL. Options are given as
- * --plugin FILE,name=value,...; an unknown name is refused with the nearest known one. */
+ * --plugin FILE,name=value,...; a value holds no comma. An unknown name is refused, with the
+ * nearest known one in the sentence. */
 struct kvp_option {
     const char *name; /* lower case, digits, '-' */
     uint32_t type;    /* enum kvp_option_type */
@@ -232,7 +233,7 @@ struct kvp_plugin {
      * plugin is not loaded and neither start nor fini is called. Leave *self alone then. */
     int (*init)(struct kvp_ctx *ctx, const struct kvp_host *host, const void *conf, void **self,
                 struct kvp_errmsg *e);
-    /* May be NULL. Other than 0: this term is not led (logged), tried again with backoff. */
+    /* May be NULL. Other than 0: logged; stop follows, then start again with backoff. */
     int (*start)(void *self, struct kvp_ctx *term_ctx, uint64_t term);
     /* May be NULL. reason: NOT_LEADER (deposed), STOPPED (the process ends), CANCELED (an operator
      * disabled or reloads it), INTERNAL (`fail`). The term context answers KVP_STOPPED from before
@@ -423,8 +424,8 @@ struct kvp_lease_args {
 struct kvp_role {
     uint32_t size;
     uint32_t is_leader; /* this context may write now, as far as this member knows */
-    uint64_t term;      /* of the context, or (instance context) of the member */
-    uint64_t epoch;     /* of the term context; grows with each start; 0 for an instance context */
+    uint64_t term;      /* of a term context; of an instance context: the present one, 0 = none */
+    uint64_t epoch;     /* within the term; grows with each start of this plugin */
     uint64_t member;    /* this member's id */
 };
 

@@ -72,6 +72,7 @@ static int option_set(const struct kvp_option *o, const char *text, void *conf, 
     bool flag = false;
     bool ok = true;
     const char *form = "";
+    const char *shown = (o->flags & KVP_OPT_SECRET) != 0 ? "(secret)" : text;
     switch (o->type) {
     case KVP_OPT_BOOL:
         ok = go_bool_parse(text, &flag) == GO_OK;
@@ -93,7 +94,7 @@ static int option_set(const struct kvp_option *o, const char *text, void *conf, 
         break;
     default:
         if (o->values != NULL && !words_have(o->values, text)) {
-            return errmsg_set(e, ERR_INVALID, "option %s: \"%s\" is none of %s", o->name, text,
+            return errmsg_set(e, ERR_INVALID, "option %s: \"%s\" is none of %s", o->name, shown,
                               o->values);
         }
         memcpy(*strings, text, strlen(text) + 1);
@@ -102,11 +103,11 @@ static int option_set(const struct kvp_option *o, const char *text, void *conf, 
         return 0;
     }
     if (!ok) {
-        return errmsg_set(e, ERR_INVALID, "option %s: \"%s\" is not %s", o->name, text, form);
+        return errmsg_set(e, ERR_INVALID, "option %s: \"%s\" is not %s", o->name, shown, form);
     }
     if (o->type != KVP_OPT_BOOL) {
         if ((o->min != 0 || o->max != 0) && (number < o->min || number > o->max)) {
-            return errmsg_set(e, ERR_INVALID, "option %s: %s is outside %lld..%lld", o->name, text,
+            return errmsg_set(e, ERR_INVALID, "option %s: %s is outside %lld..%lld", o->name, shown,
                               (long long)o->min, (long long)o->max);
         }
         memcpy(to, &number, sizeof(number));

@@ -500,6 +500,37 @@ static void bad_files_name_the_line(void **state)
     }
 }
 
+/* --plugin adds up, in order; its commas belong to the plugin. */
+static void plugins_add_up(void **state)
+{
+    (void)state;
+    struct fixture f;
+    assert_int_equal(load(&f, "kvd", NULL, NULL), KVD_CONFIG_RUN);
+    assert_null(f.cfg.plugins[0]);
+    assert_string_equal(f.cfg.plugin_dir, "");
+    kvd_config_close(&f.cfg);
+    assert_int_equal(load(&f, "kvd",
+                          (const char *const[]){"--plugin", "/a.so", "--plugin=/b.so,x=1,y=2",
+                                                "--plugin-dir=/d", NULL},
+                          NULL),
+                     KVD_CONFIG_RUN);
+    assert_string_equal(f.cfg.plugins[0], "/a.so");
+    assert_string_equal(f.cfg.plugins[1], "/b.so,x=1,y=2");
+    assert_null(f.cfg.plugins[2]);
+    assert_string_equal(f.cfg.plugin_dir, "/d");
+    kvd_config_close(&f.cfg);
+    assert_int_equal(
+        load_file(&f, "kvd", "plugin:\n  - /a.so,x=1\n  - /b.so\nplugin-dir: /d\n", NULL),
+        KVD_CONFIG_RUN);
+    assert_string_equal(f.cfg.plugins[0], "/a.so,x=1");
+    assert_string_equal(f.cfg.plugins[1], "/b.so");
+    assert_null(f.cfg.plugins[2]);
+    kvd_config_close(&f.cfg);
+    assert_int_equal(load_file(&f, "kvd", "plugin: {a: b}\n", NULL), KVD_CONFIG_REFUSED);
+    assert_non_null(strstr(f.e.text, "line 1: plugin"));
+    kvd_config_close(&f.cfg);
+}
+
 static void unknown_keys_are_warnings(void **state)
 {
     (void)state;
@@ -641,6 +672,7 @@ int main(void)
         cmocka_unit_test(files_replace_flags_and_environment),
         cmocka_unit_test(json_is_read_too),
         cmocka_unit_test(bad_files_name_the_line),
+        cmocka_unit_test(plugins_add_up),
         cmocka_unit_test(unknown_keys_are_warnings),
         cmocka_unit_test(a_file_like_etcds_sample_starts),
         cmocka_unit_test(the_file_may_come_from_the_environment),

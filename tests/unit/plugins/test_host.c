@@ -63,6 +63,22 @@ static void required_options_must_be_given(void **state)
     assert_string_equal(e.text, "static:probe: option key-file must be given: where the key lies");
 }
 
+static void secrets_are_not_repeated(void **state)
+{
+    (void)state;
+    static const struct kvp_option options[] = {{.name = "pin",
+                                                 .type = KVP_OPT_INT,
+                                                 .flags = KVP_OPT_SECRET,
+                                                 .offset = offsetof(struct probe_conf, number)},
+                                                {.name = NULL}};
+    struct errmsg e = {""};
+    probe_plugin.options = options;
+    int err = host_load(hf.host, "static:probe,pin=12x4", &e);
+    probe_plugin.options = probe_options;
+    assert_int_equal(err, ERR_INVALID);
+    assert_string_equal(e.text, "static:probe: option pin: \"(secret)\" is not a whole number");
+}
+
 static void descriptors_are_checked(void **state)
 {
     (void)state;
@@ -454,6 +470,7 @@ int main(void)
         T(init_gets_typed_options),
         T(bad_options_are_refused_with_a_sentence),
         T(required_options_must_be_given),
+        T(secrets_are_not_repeated),
         T(descriptors_are_checked),
         T(names_are_unique),
         T(failing_init_costs_only_the_plugin),

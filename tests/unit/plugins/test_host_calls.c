@@ -1,5 +1,6 @@
 /* test_host_calls.c - the calls of the host table, one group after the other, from inside a plugin.
  */
+#include "base/log.h"
 #include "tests/unit/plugins/host_fixture.h"
 
 /* Leads, and writes are allowed. */
@@ -854,6 +855,46 @@ static void memory_is_counted(void **state)
     assert_int_equal(row.memory_bytes, 0);
 }
 
+static void notice_inside(void *data)
+{
+    struct kvp_notice n = {.size = sizeof(n),
+                           .severity = KVP_EVENT_WARNING,
+                           .object = kvp_str("pod/a"),
+                           .reason = "NoRoom",
+                           .text = "no node has room"};
+    (void)data;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(probe.host->notice(probe.root, &n), 0);
+    }
+    n.object = kvp_str("pod/b");
+    assert_int_equal(probe.host->notice(probe.root, &n), 0);
+    n.reason = NULL;
+    assert_int_equal(probe.host->notice(probe.root, &n), KVP_INVALID);
+}
+
+static void notices_are_told_once(void **state)
+{
+    (void)state;
+    char text[4096];
+    size_t told = 0;
+    FILE *notice_file = tmpfile();
+    assert_non_null(notice_file);
+    int fd = fileno(notice_file);
+    log_set_outputs(&fd, 1);
+    inside(notice_inside, NULL);
+    fd = 2;
+    log_set_outputs(&fd, 1);
+    rewind(notice_file);
+    size_t len = fread(text, 1, sizeof(text) - 1, notice_file);
+    text[len] = '\0';
+    fclose(notice_file);
+    for (const char *p = text; (p = strstr(p, "\"msg\":\"no node has room\"")) != NULL; p++) {
+        told++;
+    }
+    assert_int_equal(told, 2); /* one for each object */
+    assert_non_null(strstr(text, "\"plugin\":\"probe\",\"reason\":\"NoRoom\""));
+}
+
 static struct {
     uint32_t counter, family, histogram;
 } ids;
@@ -965,6 +1006,7 @@ int main(void)
         T(timers_fire_repeat_and_end),
         T(offloaded_work_comes_back),
         T(memory_is_counted),
+        T(notices_are_told_once),
         cmocka_unit_test_setup_teardown(metrics_are_shown, host_setup, host_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,6 +163,68 @@ static void accepted_posts_run_before_the_end(void **state)
     assert_int_equal(atomic_load(&posting.run), atomic_load(&posting.accepted));
 }
 
+/* ---- work on pool threads ----------------------------------------------------------------------
+ */
+
+enum { JOBS = 20 };
+static struct {
+    int sums[JOBS]; /* of the pool thread, then of the lane */
+    atomic_int accepted, done, canceled;
+    uint32_t counter;
+} work;
+
+static void work_on_init(void)
+{
+    struct kvp_metric_args args = {
+        .size = sizeof(args), .type = KVP_COUNTER, .name = "jobs_total", .help = "Jobs."};
+    probe.host->metric(probe.root, &args, &work.counter);
+}
+
+static void work_on_pool_thread(void *data)
+{
+    int *sum = data;
+    char *scratch = probe.host->alloc(probe.root, 100);
+    for (int i = 1; i <= 100; i++) {
+        scratch[i - 1] = (char)i;
+        *sum += scratch[i - 1];
+    }
+    probe.host->release(probe.root, scratch);
+    probe.host->metric_add(probe.root, work.counter, 1);
+    KVP_LOG(probe.host, probe.root, KVP_DEBUG, "a sum", kvp_f_int("sum", *sum));
+}
+
+static void work_on_done(void *data, int canceled)
+{
+    int *sum = data;
+    atomic_fetch_add(canceled ? &work.canceled : &work.done, *sum == (canceled ? 0 : 5050));
+}
+
+static void work_inside(void *data)
+{
+    (void)data;
+    for (int i = 0; i < JOBS; i++) {
+        work.sums[i] = 0;
+        int reason =
+            probe.host->offload(probe.root, work_on_pool_thread, work_on_done, &work.sums[i]);
+        atomic_fetch_add(&work.accepted, reason == 0);
+    }
+}
+
+static void offloaded_work_meets_its_lane_again(void **state)
+{
+    (void)state;
+    memset(&work, 0, sizeof(work));
+    probe.on_init = work_on_init;
+    probe_load("");
+    assert_int_equal(probe.host->post(probe.root, work_inside, NULL), 0);
+    UNTIL(atomic_load(&work.done) == JOBS);
+    assert_int_equal(probe.host->post(probe.root, work_inside, NULL), 0);
+    UNTIL(atomic_load(&work.accepted) > JOBS);
+    host_fixture_close(); /* in the middle of it: each comes back, run or not */
+    assert_int_equal(atomic_load(&work.done) + atomic_load(&work.canceled),
+                     atomic_load(&work.accepted));
+}
+
 /* ---- a lane that does not take its events -------------------------------------------------------
  */
 
@@ -263,6 +325,7 @@ int main(void)
         T(a_plugin_thread_echoes_every_event),
         T(terms_end_in_the_middle_of_work),
         T(accepted_posts_run_before_the_end),
+        T(offloaded_work_meets_its_lane_again),
         T(a_stalled_plugin_costs_bounded_memory_and_no_event),
         T(a_stuck_plugin_is_left_behind),
     };
