@@ -40,6 +40,7 @@ void ctx_home_check(struct kvp_ctx *ctx)
 static void ctx_on_drained(struct lane_msg *m)
 {
     struct kvp_ctx *ctx = LIST_ENTRY(m, struct kvp_ctx, drained);
+    parts_settle(ctx);
     ctx->ended(ctx);
 }
 

@@ -292,8 +292,9 @@ void work_calls(struct kvp_host *t);
 void metric_calls(struct kvp_host *t);
 void log_calls(struct kvp_host *t);
 void notice_calls(struct kvp_host *t);
-void part_calls(struct kvp_host *t); /* cache, queue, controller */
-void parts_close(struct kvp_ctx *ctx);
+void part_calls(struct kvp_host *t);    /* cache, queue, controller */
+void parts_settle(struct kvp_ctx *ctx); /* lane: every request has been answered */
+void parts_close(struct kvp_ctx *ctx);  /* the context is freed */
 /* Calls nobody offers yet answer KVP_UNSUPPORTED: http, objects, auth.
  * Whoever implements one of them fills its entries behind this one in table.c, from the plugin's
  * lane and over the other calls; what must end with a context is a ctx_part. */

@@ -29,6 +29,13 @@ static void parts_end(struct ctx_part *part)
     callback_leave(in);
 }
 
+void parts_settle(struct kvp_ctx *ctx)
+{
+    if (ctx->scope != NULL) {
+        scope_settle(ctx->scope);
+    }
+}
+
 void parts_close(struct kvp_ctx *ctx)
 {
     if (ctx->scope != NULL) {

@@ -5,8 +5,7 @@
  * with the first part, wakes it: so a failed allocation delays work but never loses it. */
 #include "plugins/host/scope.h"
 
-#include <string.h>
-
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/limits.h"
 
@@ -82,15 +81,24 @@ void scope_end(struct scope *s)
     }
 }
 
+void scope_settle(struct scope *s)
+{
+    for (struct list *it = s->dead.next; it != &s->dead;) {
+        struct scope_part *p = LIST_ENTRY(it, struct scope_part, link);
+        it = it->next;
+        if (!p->cleared) {
+            p->cleared = true;
+            p->kind->clear(p);
+        }
+    }
+}
+
 void scope_close(struct scope *s)
 {
     ASSERT(list_empty(&s->open));
+    scope_settle(s);
     for (struct list *it; (it = list_pop_front(&s->dead)) != NULL;) {
-        struct scope_part *p = LIST_ENTRY(it, struct scope_part, link);
-        if (!p->cleared) {
-            p->kind->clear(p);
-        }
-        s->host->release(s->ctx, p);
+        mem_free(LIST_ENTRY(it, struct scope_part, link));
     }
 }
 
@@ -103,12 +111,11 @@ void *part_new(struct scope *s, const struct scope_kind *kind, size_t size, int 
     if (*reason != 0) {
         return NULL;
     }
-    struct scope_part *p = s->host->alloc(s->ctx, size);
+    struct scope_part *p = mem_zalloc(size);
     if (p == NULL) {
         *reason = KVP_NO_MEMORY;
         return NULL;
     }
-    memset(p, 0, size);
     p->scope = s;
     p->kind = kind;
     p->wake_at = UINT64_MAX;
@@ -174,7 +181,7 @@ void part_release(struct scope_part *p)
     p->kind->clear(p);
     if (!p->scope->keep_dead) {
         list_remove(&p->link);
-        p->scope->host->release(p->scope->ctx, p);
+        mem_free(p);
     }
 }
 

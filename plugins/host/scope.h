@@ -10,9 +10,10 @@
  *
  * The owner of a context:
  *   scope_init    when the context begins
- *   scope_end     when it ends, while its calls still work: closes all parts, newest first
+ *   scope_end     when it ends: closes all parts, newest first
  *                 (then the owner answers all requests under way, as the ABI promises)
- *   scope_close   when every request has been answered: frees what is left */
+ *   scope_settle  when every request has been answered: frees what parts still hold
+ *   scope_close   when nobody can know a part any more: frees their shells. On any thread */
 #ifndef KVD_PLUGINS_HOST_SCOPE_H
 #define KVD_PLUGINS_HOST_SCOPE_H
 
@@ -63,12 +64,14 @@ struct scope_part {
 /* host, enter, misuse, keep_dead are set by the caller before. Allocates nothing. */
 void scope_init(struct scope *s, struct kvp_ctx *ctx);
 void scope_end(struct scope *s);
+void scope_settle(struct scope *s);
 void scope_close(struct scope *s);
 
 /* ---- for parts ----------------------------------------------------------------------------- */
 
-/* A zeroed part of `size` bytes, registered. NULL: *reason says why (the context's enter, or
- * NO_MEMORY). */
+/* A zeroed part of `size` bytes, registered. The shell is the host's memory, not the plugin's: it
+ * may outlive what the plugin is asked to account for. NULL: *reason says why (the context's enter,
+ * or NO_MEMORY). */
 void *part_new(struct scope *s, const struct scope_kind *kind, size_t size, int *reason);
 /* 0 when `call` may be made on p now; else the reason to return. */
 int part_enter(const struct scope_part *p, const char *call);

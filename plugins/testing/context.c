@@ -57,6 +57,9 @@ void ctx_end(struct kvp_ctx *ctx)
     watches_end(ctx);
     works_end(ctx);
     leases_end(ctx);
+    callback_begin();
+    scope_settle(&ctx->scope);
+    callback_end();
 }
 
 void ctx_free(struct kvp_ctx *ctx)
