@@ -218,9 +218,19 @@ static void controller_work(void *data, struct kvp_queue *q, struct kvp_bytes ke
     item_settle(item);
 }
 
+/* Items are touched on the plugin's lane only; calls from elsewhere do nothing. */
+static bool item_elsewhere(const struct kvp_item *item)
+{
+    const struct scope *s = item->c->part.scope;
+    return s->enter(s->ctx) == KVP_WRONG_THREAD;
+}
+
 /* Whether the item may write; if not, it ends as failed. */
 static bool item_begin(struct kvp_item *item)
 {
+    if (item_elsewhere(item)) {
+        return false;
+    }
     item->called = true;
     item->waiting = false;
     if (item->c->part.closed) {
@@ -287,6 +297,9 @@ int64_t controller_item_txn(struct kvp_item *item, struct kvp_txn *txn)
 
 void controller_item_done(struct kvp_item *item, int64_t result)
 {
+    if (item_elsewhere(item)) {
+        return;
+    }
     item->called = true;
     item->waiting = false;
     item->result = result == KVP_PENDING ? KVP_RETRY : result;
