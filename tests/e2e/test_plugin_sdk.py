@@ -88,6 +88,17 @@ def sample_cases(tally, root, env):
                 assert f"{name}: passed" in out, out
 
 
+def sanitizer_cases(tally, root, env):
+    flags = "-std=gnu11 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
+    for name in SAMPLES:
+        folder = os.path.join(root, COMPILERS[0], name)
+        with tally.case(f"{name} passes its tests under sanitizers"):
+            run("make", "clean", cwd=folder, env=env)
+            out = run("make", f"CC={COMPILERS[0]}", f"CFLAGS={flags}", "test", cwd=folder, env=env)
+            assert f"{name}: passed" in out, out
+            run("make", "clean", f"{name}.so", cwd=folder, env=env)
+
+
 def broken_case(tally, root, env):
     """A plugin with a bug fails its test, with a sentence, a place and the seed that repeats it."""
     folder = os.path.join(root, COMPILERS[0], "broken")
@@ -145,6 +156,7 @@ def main():
         header_cases(tally, root)
         library_cases(tally, root)
         sample_cases(tally, root, env)
+        sanitizer_cases(tally, root, env)
         broken_case(tally, root, env)
         kvd_cases(tally, root)
     tally.close()
