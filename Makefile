@@ -72,6 +72,11 @@ LIB_A := $(foreach f,$(LIB_FOLDERS),$(B)/lib$(subst /,-,$(f)).a)
 # Archives may refer to each other's generated code: linked as one group.
 LINK_LIBS = -Wl,--start-group $(LIB_A) -Wl,--end-group
 
+# What authors of plugins test with: one object, so that only include/kvplugin-test.h is visible.
+TEST_HOST_A := $(B)/libkvplugin-test.a
+TEST_HOST_O := $(call objects,$(call sources,plugins/testing)) \
+    $(call objects,$(addprefix plugins/host/,scope.c cache.c cache_fill.c cache_rows.c queue.c controller.c options.c))
+
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
 KVCTL_MAIN := $(B)/obj/cli/main.o
@@ -143,12 +148,15 @@ format: ## lay out all C files with clang-format
 tidy: ## the style check
 	@tests/tidy/tidy
 
-install: programs ## install under $(DESTDIR)$(PREFIX)
+install: programs $(TEST_HOST_A) ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 build/kvd $(DESTDIR)$(PREFIX)/bin/kvd
 	$(if $(KVCTL_C),install -D -m 755 build/kvctl $(DESTDIR)$(PREFIX)/bin/kvctl)
 	install -D -m 644 include/kvplugin.h $(DESTDIR)$(PREFIX)/include/kvplugin.h
+	install -D -m 644 include/kvplugin-test.h $(DESTDIR)$(PREFIX)/include/kvplugin-test.h
+	install -D -m 644 $(TEST_HOST_A) $(DESTDIR)$(PREFIX)/lib/libkvplugin-test.a
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	sed 's|@PREFIX@|$(PREFIX)|' deploy/kvplugin.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/kvplugin.pc
+	for pc in kvplugin kvplugin-test; do \
+	    sed 's|@PREFIX@|$(PREFIX)|' deploy/$$pc.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$pc.pc; done
 	install -D -m 644 deploy/kvd.conf.sample $(DESTDIR)$(PREFIX)/share/kvd/kvd.conf.sample
 	install -D -m 644 deploy/systemd/kvd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kvd.service
 
@@ -189,6 +197,13 @@ $(B)/lib$(subst /,-,$(1)).a: $$(call objects,$$(call sources,$(1))) $(if $(filte
 endef
 $(foreach f,$(LIB_FOLDERS),$(eval $(call library,$(f))))
 
+$(TEST_HOST_A): $(TEST_HOST_O) $(B)/libbase.a
+	$(call say,AR,$@)
+	$(Q)ld -r -o $(B)/kvplugin-test.o $^
+	$(Q)objcopy --localize-hidden $(B)/kvplugin-test.o
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(B)/kvplugin-test.o
+
 $(B)/kvd: $(KVD_MAIN) $(KVD_O) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVD_MAIN) $(KVD_O) $(LINK_LIBS) $(LIBS)
@@ -197,10 +212,10 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(LINK_LIBS) $(LIBS)
 
-$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
+$(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # The services' tests bring their own call and request: theirs win over the engine's.
 $(B)/tests/unit/rpc/test_svc_%: LDFLAGS += -Wl,--allow-multiple-definition
@@ -229,7 +244,7 @@ $(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/repla
 # libFuzzer needs clang: all of kvd is compiled once more with coverage into build/fuzz/.
 FUZZ_SRC := $(foreach f,$(LIB_FOLDERS),$(call sources,$(f))) $(filter-out kvd/main.c,$(call sources,kvd))
 FUZZ_FLAGS := -std=gnu11 -O1 -g -pthread -D_GNU_SOURCE -DKVD_DEBUG -iquote . -iquote $(B)/gen \
-    -I$(B)/gen -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -w
+    -I$(B)/gen -Iinclude -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -w
 build/fuzz/obj/%.o: %.c | $(GEN_H) $(VERSION_H)
 	$(call say,CLANG,$<)
 	@mkdir -p $(dir $@)

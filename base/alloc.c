@@ -42,6 +42,11 @@ void mem_fail_after(uint64_t count)
     mem_fail_countdown = count;
 }
 
+uint64_t mem_fail_left(void)
+{
+    return mem_fail_countdown;
+}
+
 static inline bool mem_fails_now(void)
 {
     if (__builtin_expect(mem_fail_countdown != 0, 0)) {

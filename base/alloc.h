@@ -24,6 +24,9 @@ void *mem_dup(const void *data, size_t len); /* NULL when out of memory */
 /* The Nth allocation from now on this thread fails once (1 = the next); 0 switches it off. Tests.
  */
 void mem_fail_after(uint64_t count);
+/* What is left of that count; 0 = off. Lets a test's own allocations pass by: read, switch off,
+ * allocate, switch on again with what was read. */
+uint64_t mem_fail_left(void);
 
 /* An arena: many small allocations freed at once. Not thread-safe; one owner. */
 struct arena_block;

@@ -64,6 +64,22 @@ static void heap_settle(struct heap *h, struct heap_node *n, size_t index)
     }
 }
 
+bool heap_reserve(struct heap *h, size_t len)
+{
+    if (len <= h->cap) {
+        return true;
+    }
+    size_t cap = h->cap == 0 ? HEAP_NODES_MIN : h->cap * 2;
+    cap = cap < len ? len : cap;
+    struct heap_node **nodes = mem_realloc(h->nodes, cap * sizeof(*nodes));
+    if (nodes == NULL) {
+        return false;
+    }
+    h->nodes = nodes;
+    h->cap = cap;
+    return true;
+}
+
 bool heap_set(struct heap *h, struct heap_node *n, int64_t key)
 {
     if (n->at != 0) {
@@ -72,14 +88,8 @@ bool heap_set(struct heap *h, struct heap_node *n, int64_t key)
         heap_settle(h, n, n->at - 1);
         return true;
     }
-    if (h->len == h->cap) {
-        size_t cap = h->cap == 0 ? HEAP_NODES_MIN : h->cap * 2;
-        struct heap_node **nodes = mem_realloc(h->nodes, cap * sizeof(*nodes));
-        if (nodes == NULL) {
-            return false;
-        }
-        h->nodes = nodes;
-        h->cap = cap;
+    if (!heap_reserve(h, h->len + 1)) {
+        return false;
     }
     n->key = key;
     h->len++;

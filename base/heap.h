@@ -20,6 +20,9 @@ struct heap {
 
 void heap_init(struct heap *h);
 void heap_close(struct heap *h); /* frees the array, not the nodes */
+/* Room for `len` nodes in all, so that heap_set cannot fail up to there. false when out of memory
+ * (heap unchanged). */
+bool heap_reserve(struct heap *h, size_t len);
 /* Inserts, or moves when already inside. false when out of memory (heap unchanged). */
 bool heap_set(struct heap *h, struct heap_node *n, int64_t key);
 void heap_remove(struct heap *h, struct heap_node *n); /* harmless when not inside */

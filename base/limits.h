@@ -299,4 +299,27 @@
 #define WATCH_CATCHUP_BYTES_MAX (1024u * 1024u)
 #define WATCH_COHORT_BYTES_MAX  (16u * 1024u * 1024u)
 
+/* ---- parts of plugin contexts: caches, work queues, controllers (plugins/host) ---- */
+/* Wakes a part for which no timer could be made when it was needed. */
+#define PLUGIN_PULSE_MS 5000u
+/* Rows of a page of a cache's list, and rows compared or walked in one callback: below a
+ * millisecond with handlers that do little. */
+#define PLUGIN_CACHE_SLICE_ROWS 500u
+/* Wait after a list or watch that failed: this long, doubled up to the other. */
+#define PLUGIN_CACHE_RETRY_MS_MIN 100u
+#define PLUGIN_CACHE_RETRY_MS_MAX 10000u
+/* Indexes of one cache: each is called for each row. */
+#define PLUGIN_CACHE_INDEXES_MAX 16u
+/* Keys a queue hands out before other callbacks get their turn. */
+#define PLUGIN_QUEUE_SLICE 64u
+/* Defaults of client-go: backoff of one key, bucket of all keys. */
+#define PLUGIN_QUEUE_DELAY_MS_FIRST 5u
+#define PLUGIN_QUEUE_DELAY_MS_LAST  1000000u
+#define PLUGIN_QUEUE_RATE           10u
+#define PLUGIN_QUEUE_BURST          100u
+/* What an author may ask for: keeps sums of them inside 64 bits. A year, a million a second. */
+#define PLUGIN_QUEUE_DELAY_MS_MAX 31536000000ull
+#define PLUGIN_QUEUE_RATE_MAX     1000000u
+#define PLUGIN_QUEUE_PARALLEL_MAX 10000u
+
 #endif

@@ -461,8 +461,9 @@ struct kvp_cache_args {
     uint32_t size;
     uint32_t flags; /* none yet */
     struct kvp_bytes prefix;
-    /* Makes an object of a row (bytes live during the call). Other than 0: the row is left out,
-     * counted and logged. NULL: the object is a struct kvp_bytes with a copy of the value. */
+    /* Makes an object of a row (bytes live during the call). KVP_NO_MEMORY: read again a little
+     * later. Any other than 0: the row is left out, counted and logged. NULL: the object is a
+     * struct kvp_bytes with a copy of the value and a NUL behind it. */
     int (*decode)(void *data, const struct kvp_row *row, void **out_object);
     void (*release)(void *data, void *object); /* may be NULL */
     const struct kvp_index *indexes;
@@ -515,7 +516,8 @@ struct kvp_controller_args {
     /* Makes the world match the row as the cache has it NOW (not as some event had it). Runs once
      * the cache is synced. */
     int64_t (*reconcile)(void *data, struct kvp_item *item, struct kvp_bytes key);
-    /* Which keys to reconcile when this one changed: add them with controller_add. NULL: itself. */
+    /* Which keys to reconcile when this one changed: add them with controller_add. NULL: itself.
+     * Each row is told once, with before NULL, when the term begins, and every resync_ms. */
     void (*changed)(void *data, struct kvp_controller *c, const struct kvp_cached *before,
                     const struct kvp_cached *now);
     uint64_t delay_min_ms, delay_max_ms; /* as in kvp_queue_args */
@@ -784,9 +786,9 @@ struct kvp_host {
 
     /* Cache. Opened in init it is filled on every member (a new leader finds it warm), opened in
      * start it lives for the term. cache_get: NOT_FOUND; fills out (set out->size). cache_each:
-     * all, in key order. cache_by_index: BUSY while not synced. cache_on: handlers, before it is
-     * synced; any number. cache_revision: what it shows; 0 before the first list. index_emit: only
-     * inside `values`. */
+     * all, in key order. cache_by_index: BUSY while not synced. cache_on: handlers, before the
+     * first list is in, at best where it is opened; INVALID later; any number. cache_revision: what
+     * it shows; 0 before the first list. index_emit: only inside `values`. */
     int (*cache_open)(struct kvp_ctx *ctx, const struct kvp_cache_args *a, struct kvp_cache **out);
     int (*cache_on)(struct kvp_cache *c, const struct kvp_cache_handlers *h);
     int (*cache_get)(struct kvp_cache *c, struct kvp_bytes key, struct kvp_cached *out);

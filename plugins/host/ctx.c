@@ -40,6 +40,7 @@ void ctx_home_check(struct kvp_ctx *ctx)
 static void ctx_on_drained(struct lane_msg *m)
 {
     struct kvp_ctx *ctx = LIST_ENTRY(m, struct kvp_ctx, drained);
+    parts_settle(ctx);
     ctx->ended(ctx);
 }
 
@@ -67,6 +68,7 @@ void ctx_init(struct kvp_ctx *ctx, struct instance *instance, const struct servi
 
 void ctx_close(struct kvp_ctx *ctx)
 {
+    parts_close(ctx);
     pthread_mutex_destroy(&ctx->post_lock);
 }
 

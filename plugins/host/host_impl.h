@@ -28,6 +28,7 @@ struct change;
 struct instance;
 struct loaded;
 struct plugin;
+struct scope;
 struct request;
 
 /* ---- contexts: ctx.c ---------------------------------------------------------------------------
@@ -53,6 +54,7 @@ struct kvp_ctx {
     struct list watches;
     struct list timers;
     struct list parts;
+    struct scope *scope;                /* parts.c: NULL = no cache, queue or controller yet */
     int32_t reason;                     /* of the end */
     void (*ended)(struct kvp_ctx *ctx); /* lane: nothing of it is left */
     struct lane_msg end;                /* home -> lane: end it */
@@ -336,7 +338,10 @@ void work_calls(struct kvp_host *t);
 void metric_calls(struct kvp_host *t);
 void log_calls(struct kvp_host *t);
 void notice_calls(struct kvp_host *t);
-/* Calls nobody offers yet answer KVP_UNSUPPORTED: cache, queue, controller, http, objects, auth.
+void part_calls(struct kvp_host *t);    /* cache, queue, controller */
+void parts_settle(struct kvp_ctx *ctx); /* lane: every request has been answered */
+void parts_close(struct kvp_ctx *ctx);  /* the context is freed */
+/* Calls nobody offers yet answer KVP_UNSUPPORTED: http, objects, auth.
  * Whoever implements one of them fills its entries behind this one in table.c, from the plugin's
  * lane and over the other calls; what must end with a context is a ctx_part. */
 void unsupported_calls(struct kvp_host *t);

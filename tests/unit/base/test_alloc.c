@@ -25,7 +25,9 @@ static void fail_after_counts_every_entry_point(void **state)
         }
     }
     mem_fail_after(1);
+    assert_int_equal(mem_fail_left(), 1);
     mem_fail_after(0);
+    assert_int_equal(mem_fail_left(), 0);
     void *p = mem_alloc(1);
     assert_non_null(p);
     mem_free(p);

@@ -105,12 +105,36 @@ static void failed_insert_changes_nothing(void **state)
     }
 }
 
+/* Up to what was reserved no insert allocates. */
+static void reserved_inserts_cannot_fail(void **state)
+{
+    (void)state;
+    struct heap h;
+    heap_init(&h);
+    struct heap_node nodes[NODES];
+    memset(nodes, 0, sizeof nodes);
+    mem_fail_after(1);
+    assert_false(heap_reserve(&h, NODES));
+    assert_int_equal(h.cap, 0);
+    assert_true(heap_reserve(&h, NODES));
+    for (int i = 0; i < NODES; i++) {
+        mem_fail_after(1);
+        assert_true(heap_reserve(&h, (size_t)i));
+        assert_true(heap_set(&h, &nodes[i], -i));
+        assert_int_equal(mem_fail_left(), 1);
+        mem_fail_after(0);
+    }
+    assert_ptr_equal(heap_min(&h), &nodes[NODES - 1]);
+    heap_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_use_keeps_the_minimum_first),
         cmocka_unit_test(popping_sorts),
         cmocka_unit_test(failed_insert_changes_nothing),
+        cmocka_unit_test(reserved_inserts_cannot_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
