@@ -238,10 +238,10 @@ $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(LIB_
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
-$(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) $(LIB_A)
+$(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # A fuzz target without libFuzzer: replays the corpus files given, under the variant's sanitizers.
 $(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(OBJECT_A) $(LIB_A)

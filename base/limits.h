@@ -236,4 +236,10 @@
 #define WATCH_CATCHUP_BYTES_MAX (1024u * 1024u)
 #define WATCH_COHORT_BYTES_MAX  (16u * 1024u * 1024u)
 
+/* ---- objects of the API server (plugins/apiserver/object/) ---- */
+/* One object as JSON or YAML: the API server's limit on a request's body. */
+#define OBJECT_BYTES_MAX (3u * 1024u * 1024u)
+/* Nesting inside an object: the deepest kinds need about 25, and it bounds the stack. */
+#define OBJECT_DEPTH_MAX 128u
+
 #endif
