@@ -44,8 +44,7 @@ static void round_trip(const struct schema_type *t, const struct value *v, struc
         FATAL_IF(report.count != 0, "what was written is not strict");
         encode_json(t, &again, &second);
         FATAL_IF(!slice_eq(buf_slice(&first), buf_slice(&second)), "a round trip changed the JSON");
-        /* Without a schema 1e3 is a fraction and 1000, as it is written, is not. */
-        FATAL_IF(t != NULL && !value_equal(t, v, &again), "a round trip changed the object");
+        FATAL_IF(!value_equal(t, v, &again), "a round trip changed the object");
         FATAL_IF(value_copy(a, v, &copy) == 0 && !value_equal(t, v, &copy), "a copy differs");
     }
     buf_close(&first);
@@ -65,7 +64,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct decode_report report;
     arena_init(&a, 64u << 20);
     if (decode_json(slice_of(data + 1, size - 1), t, &a, &v, &report, &e) == 0) {
-        round_trip(t, &v, &a);
+        struct buf plain;
+        buf_init(&plain);
+        encode_json(t, &v, &plain);
+        /* Without a schema 1e3 is written as 1000 and -0.0 as -0, which are integers from then on.
+         */
+        if (t != NULL || decode_json(buf_slice(&plain), t, &a, &v, &report, &e) == 0) {
+            round_trip(t, &v, &a);
+        }
+        buf_close(&plain);
     } else {
         FATAL_IF(e.text[0] == 0, "a refusal without a sentence");
     }

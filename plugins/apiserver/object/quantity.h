@@ -2,9 +2,10 @@
  *
  * Parsing and printing follow Kubernetes' rules, also where they surprise: what is finer than a
  * billionth is rounded away from zero, a binary amount is capped at 2^63 - 1, one below 1 Ki or
- * with a fraction prints as a decimal one, and a text that already has a power of a thousand stays as it is written
- * ("1.500", "12.345k"). Beyond 10^29, and past 18 decimals of a binary amount, Kubernetes is
- * exact and this is not: it refuses the former and rounds the latter away from zero. Any thread. */
+ * with a fraction prints as a decimal one, and a text that already has a power of a thousand stays
+ * as it is written ("1.500", "12.345k"). Beyond 10^29, and past 18 decimals of a binary amount,
+ * Kubernetes is exact and this is not: it refuses the former and rounds the latter away from zero.
+ * Any thread. */
 #ifndef KVD_APISERVER_QUANTITY_H
 #define KVD_APISERVER_QUANTITY_H
 
