@@ -23,6 +23,8 @@ RULES = {"generation": "GENERATION", "create-on-update": "CREATE_ON_UPDATE",
 FLAG_WORDS = {"always": "ALWAYS", "omitempty": None, "omitzero": "OMITZERO", "needed": "NEEDED",
               "immutable": "IMMUTABLE", "retainkeys": "RETAIN_KEYS", "atomic": None, "set": None}
 HASH_BITS_MAX = 12
+# C functions that a type may have: for defaults and for validation.
+HOOKS = {"defaulted", "checked"}
 
 complaints = []
 
@@ -54,6 +56,8 @@ class Type:
         self.typed = self.atomic = False
         self.package = file.package
         self.flat = None
+        self.hooks = set()  # what C functions do for it
+        self.deep = set()   # what has to be done for it or for something inside
 
 
 class Kind:
@@ -212,8 +216,9 @@ def start_type(where, file, words):
     file.types[name] = made
     kind = None
     if form == "kind":
-        if len(rest) != 2 or rest[1] not in ("namespaced", "cluster"):
-            where.complain("a kind is: kind Name plural namespaced|cluster \"about\"")
+        made.hooks = {word for word in rest[2:] if word in HOOKS}
+        if len(rest) < 2 or rest[1] not in ("namespaced", "cluster") or set(rest[2:]) - HOOKS:
+            where.complain("a kind is: kind Name plural namespaced|cluster [defaulted] [checked] \"about\"")
         else:
             kind = Kind(where, made)
             kind.plural, kind.namespaced = rest[0], rest[1] == "namespaced"
@@ -223,8 +228,6 @@ def start_type(where, file, words):
         made.values = rest
         if not rest:
             where.complain("an enum needs values")
-        if rest != sorted(rest):
-            where.complain("values of an enum are sorted: that is how messages list them")
     elif form == "wrapper":
         items = Field(where)
         items.name, items.number, items.shape = "items", 1, "LIST"
@@ -236,6 +239,8 @@ def start_type(where, file, words):
                 made.typed = True
             elif word == "atomic":
                 made.atomic = True
+            elif word in HOOKS:
+                made.hooks.add(word)
             elif word.startswith("package="):
                 made.package = word[len("package="):]
             else:
@@ -405,6 +410,32 @@ def check_field(field):
         field.where.complain("format is for texts")
 
 
+def own_work(type_):
+    """What walking one message of this type has to do, apart from what is inside its fields."""
+    work = set(type_.hooks)
+    for f in type_.flat:
+        if f.default is not None:
+            work.add("defaulted")
+        if (f.flags & {"NEEDED", "IMMUTABLE"} or f.min is not None or f.maxitems is not None or
+                f.format != "none" or (f.type is not None and f.type.form == "enum")):
+            work.add("checked")
+    return work
+
+
+def spread_work(types):
+    """A type has work to do when a type inside it has."""
+    for t in types:
+        t.deep = own_work(t)
+    changed = True
+    while changed:
+        changed = False
+        for t in types:
+            for f in t.flat:
+                if f.kind == "MESSAGE" and not f.type.deep <= t.deep:
+                    t.deep |= f.type.deep
+                    changed = True
+
+
 def check_kind(files, kind):
     names = {f.name for f in kind.type.flat}
     if "metadata" not in names:
@@ -567,7 +598,9 @@ def write(out, files):
                  f".form = SCHEMA_FORM_{t.form.upper()}"]
         if t.about:
             parts.append(f".about = {text(me, t.about)}")
-        flags = [x for x, on in (("TYPED", t.typed), ("ATOMIC", t.atomic)) if on]
+        flags = [x for x, on in (("TYPED", t.typed), ("ATOMIC", t.atomic),
+                               ("DEFAULTED", "defaulted" in t.deep), ("CHECKED", "checked" in t.deep))
+                 if on]
         if flags:
             parts.append(".flags = " + " | ".join("SCHEMA_TYPE_" + x for x in flags))
         if t.flat:
@@ -677,6 +710,7 @@ def main():
     for file in files.values():
         for kind in file.kinds:
             check_kind(files, kind)
+    spread_work(every)
     if complaints:
         print("\n".join(dict.fromkeys(complaints)), file=sys.stderr)
         sys.exit(1)

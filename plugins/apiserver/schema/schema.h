@@ -83,8 +83,10 @@ struct schema_field {
 
 enum schema_form { SCHEMA_FORM_TYPE, SCHEMA_FORM_ENUM, SCHEMA_FORM_TEXT, SCHEMA_FORM_WRAPPER };
 enum schema_type_flags {
-    SCHEMA_TYPE_TYPED = 1, /* carries kind and apiVersion: its fields 0 and 1 */
-    SCHEMA_TYPE_ATOMIC = 2 /* server-side apply owns it as one */
+    SCHEMA_TYPE_TYPED = 1,     /* carries kind and apiVersion: its fields 0 and 1 */
+    SCHEMA_TYPE_ATOMIC = 2,    /* server-side apply owns it as one */
+    SCHEMA_TYPE_DEFAULTED = 4, /* something in it has a default, or a C function that sets some */
+    SCHEMA_TYPE_CHECKED = 8    /* something in it is validated */
 };
 
 struct schema_type {
