@@ -1,6 +1,10 @@
 /* validate.c - the walk along the schema. */
 #include "plugins/apiserver/object/validate_kinds.h"
 
+/* The functions compare items of a list with each other: a list longer than this is refused where
+ * the schema does not allow it more. */
+#define VALIDATE_ITEMS_MAX 2000u
+
 static const struct value validate_nothing = {.kind = VALUE_MESSAGE};
 
 static void validate_message(struct causes *c, const struct schema_type *t, const struct value *m,
@@ -44,7 +48,7 @@ static void validate_format(struct causes *c, const struct schema_field *f, cons
     }
 }
 
-/* What a field says of itself. False when it is missing: no more is said of it then. */
+/* What a field says of itself. False when it is missing or too long: no more is said of it then. */
 static bool validate_field(struct causes *c, const struct schema_field *f, const struct value *v,
                            const struct place *p)
 {
@@ -68,8 +72,10 @@ static bool validate_field(struct causes *c, const struct schema_field *f, const
             cause_invalid_int(c, p, v->integer, "must be greater than or equal to %d", f->min);
         }
     }
-    if (f->max_items > 0 && value_len(v) > f->max_items) {
-        cause_too_many(c, p, value_len(v), f->max_items);
+    size_t most = f->max_items > 0 ? f->max_items : VALIDATE_ITEMS_MAX;
+    if (f->shape == SCHEMA_LIST && value_len(v) > most) {
+        cause_too_many(c, p, value_len(v), most);
+        return false;
     }
     validate_format(c, f, v, p);
     return true;
@@ -103,12 +109,14 @@ static void validate_message(struct causes *c, const struct schema_type *t, cons
         return;
     }
     const struct schema_field *fields = schema_fields(t);
+    bool bounded = true;
     for (unsigned i = 0; i < t->field_count; i++) {
         const struct schema_field *f = fields + i;
         const struct value *v = value_member(m, i);
         const struct place *here = PLACE_FIELD(p, schema_field_name(f));
         const struct value *before = value_member(old, i);
         bool there = validate_field(c, f, v, here);
+        bounded = bounded && (there || v == NULL || value_len(v) == 0);
         if ((f->flags & SCHEMA_FIELD_IMMUTABLE) && old != NULL &&
             !value_equal_field(f, v, before)) {
             cause_invalid(c, here, f, v, "field is immutable");
@@ -118,7 +126,7 @@ static void validate_message(struct causes *c, const struct schema_type *t, cons
         }
     }
     validate_fn *function = validate_function(t);
-    if (function != NULL) {
+    if (function != NULL && bounded) {
         function(
             &(struct validate_at){.causes = c, .type = t, .message = m, .old = old, .place = p});
     }
