@@ -176,6 +176,8 @@
 #define YAML_BYTES_MAX (1024u * 1024u)
 #define YAML_DEPTH_MAX 20u
 #define YAML_NODES_MAX 10000u
+/* Nesting that yaml_load_rules can be asked to take: objects of the API server. */
+#define YAML_DEPTH_CEILING 128u
 
 /* ---- configuration (kvd/) ---- */
 /* Longest election timeout (etcd's maxElectionMs). */
@@ -241,5 +243,7 @@
 #define OBJECT_BYTES_MAX (3u * 1024u * 1024u)
 /* Nesting inside an object: the deepest kinds need about 25, and it bounds the stack. */
 #define OBJECT_DEPTH_MAX 128u
+/* Values in an object sent as YAML, aliases counted each time: a 3 MiB body hardly has more. */
+#define OBJECT_YAML_NODES_MAX 500000u
 
 #endif

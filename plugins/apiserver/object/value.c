@@ -88,12 +88,10 @@ struct value *value_find(const struct schema_type *t, const struct value *m, con
 struct value *value_set_member(struct arena *a, struct value *m, unsigned field, struct value v)
 {
     size_t at = value_member_at(m, field);
-    struct value *p = &m->items[at];
-    if (at == m->len || p->field != field) {
-        p = value_gap(a, m, at, 1);
-        if (p == NULL) {
-            return NULL;
-        }
+    bool there = at < m->len && m->items[at].field == field;
+    struct value *p = there ? &m->items[at] : value_gap(a, m, at, 1);
+    if (p == NULL) {
+        return NULL;
     }
     *p = v;
     p->field = (uint16_t)field;
