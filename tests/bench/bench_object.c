@@ -5,8 +5,11 @@
 #include <time.h>
 
 #include "base/buf.h"
+#include "plugins/apiserver/object/defaults.h"
 #include "plugins/apiserver/object/encode.h"
 #include "plugins/apiserver/object/object.h"
+#include "plugins/apiserver/object/patch.h"
+#include "plugins/apiserver/object/validate.h"
 
 #define ROUNDS 7
 #define TIMES  5000
@@ -130,12 +133,46 @@ static int bench_paths(struct bench *b)
                : 1;
 }
 
+static int bench_default(struct bench *b)
+{
+    return object_default(&b->pod);
+}
+
+static int bench_validate(struct bench *b)
+{
+    static struct causes causes;
+    arena_clear(&b->scratch);
+    causes_init(&causes, &b->scratch);
+    validate_create(&b->pod, &causes);
+    return causes.count > 0;
+}
+
+/* What a kubelet sends about a pod that became ready. */
+static int bench_patch(struct bench *b)
+{
+    static const char change[] =
+        "{\"metadata\":{\"uid\":\"5f3b0c2e-8d0f-4d6b-9a55-5b1f4f7a0c11\"},\"status\":{"
+        "\"$setElementOrder/conditions\":[{\"type\":\"PodScheduled\"},{\"type\":\"Ready\"}],"
+        "\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\"}],\"phase\":\"Failed\"}}";
+    struct object o;
+    struct decode_report report;
+    arena_clear(&b->scratch);
+    return object_patch(&b->pod, PATCH_STRATEGIC, slice_str(change), &b->scratch, &o, &report,
+                        &b->e);
+}
+
 static const struct {
     const char *name;
     int (*run)(struct bench *b);
 } benches[] = {
-    {"decode strictly", bench_decode}, {"encode", bench_encode},          {"copy", bench_copy},
-    {"compare", bench_equal},          {"read three paths", bench_paths},
+    {"decode strictly", bench_decode},
+    {"encode", bench_encode},
+    {"copy", bench_copy},
+    {"compare", bench_equal},
+    {"read three paths", bench_paths},
+    {"set defaults again", bench_default},
+    {"validate", bench_validate},
+    {"patch strategically", bench_patch},
 };
 
 int main(void)

@@ -1,5 +1,5 @@
 /* fuzz_object_yaml - objects sent as YAML. What is read becomes JSON that decodes, and that JSON,
- * being YAML too, becomes the same JSON again. */
+ * being YAML too, becomes the same object again. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -25,6 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf again;
     struct slice twins;
     struct value v;
+    struct value w;
     struct object o;
     struct decode_report report;
     arena_init(&a, 256u << 20);
@@ -36,11 +37,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == 0) {
         rc = decode_json(buf_slice(&json), NULL, &a, &v, NULL, &e);
         FATAL_IF(rc == ERR_INVALID, "the JSON made of YAML is none");
-        if (reads_again(buf_slice(&json))) {
+        if (rc == 0 && reads_again(buf_slice(&json))) {
             rc = yaml_to_json(buf_slice(&json), &a, &again, NULL, &e);
             FATAL_IF(rc == ERR_INVALID, "the JSON made of YAML is no YAML");
-            FATAL_IF(rc == 0 && !slice_eq(buf_slice(&json), buf_slice(&again)),
-                     "a round trip changed the JSON");
+            /* The order of keys may differ: 1 and "1" are different words of YAML. */
+            rc = rc == 0 ? decode_json(buf_slice(&again), NULL, &a, &w, NULL, &e) : rc;
+            FATAL_IF(rc == 0 && !value_equal(NULL, &v, &w), "a round trip changed the object");
         }
         object_decode_yaml(&o, schema_type(SCHEMA_CORE_V1_POD), &a, yaml, &report, &e);
     }

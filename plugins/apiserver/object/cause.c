@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "plugins/apiserver/object/encode.h"
+#include "plugins/apiserver/object/quote.h"
 
 static const struct {
     const char *name;
@@ -53,27 +54,6 @@ void place_print(const struct place *p, struct buf *out)
     } else {
         buf_printf(out, "[%zu]", p->index);
     }
-}
-
-/* A text as Go's %q has it, as far as values of objects need it. */
-static void cause_quote(struct slice text, struct buf *out)
-{
-    buf_append_byte(out, '"');
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        static const char names[] = "abtnvfr";
-        if (c == '"' || c == '\\') {
-            buf_append_byte(out, '\\');
-            buf_append_byte(out, c);
-        } else if (c >= 7 && c <= 13) {
-            buf_printf(out, "\\%c", names[c - 7]);
-        } else if (c < 0x20 || c == 0x7f) {
-            buf_printf(out, "\\x%02x", c);
-        } else {
-            buf_append_byte(out, c);
-        }
-    }
-    buf_append_byte(out, '"');
 }
 
 /* Keeps one cause: "Reason: shown: detail", either part may be missing (NULL, ""). */
@@ -134,7 +114,7 @@ void cause_invalid(struct causes *c, const struct place *p, const struct schema_
     bool element = f != NULL && f->shape != SCHEMA_ONE && v != NULL && v->kind != VALUE_LIST &&
                    v->kind != VALUE_MAP;
     if (v != NULL && v->kind == VALUE_TEXT) {
-        cause_quote(value_slice(v), &shown);
+        quote_go(value_slice(v), &shown);
     } else if (f != NULL && element && f->kind == SCHEMA_MESSAGE) {
         encode_json(schema_field_type(f), v, &shown);
     } else if (f != NULL && !element) {
@@ -156,7 +136,7 @@ void cause_invalid_text(struct causes *c, const struct place *p, struct slice te
     struct buf shown;
     va_list args;
     buf_init(&shown);
-    cause_quote(text, &shown);
+    quote_go(text, &shown);
     va_start(args, format);
     cause_keep_v(c, CAUSE_INVALID, p, &shown, format, args);
     va_end(args);
@@ -180,7 +160,7 @@ static void cause_about_text(struct causes *c, enum cause_reason reason, const s
 {
     struct buf shown;
     buf_init(&shown);
-    cause_quote(text, &shown);
+    quote_go(text, &shown);
     cause_keep(c, reason, p, &shown, detail);
     buf_close(&shown);
 }
@@ -266,7 +246,7 @@ void causes_message(const struct causes *c, const char *kind, struct slice name,
     }
     buf_append_str(out, kind);
     buf_append_byte(out, ' ');
-    cause_quote(name, out);
+    quote_go(name, out);
     buf_append_str(out, different > 1 ? " is invalid: [" : " is invalid: ");
     bool first = true;
     for (size_t i = 0; i < c->count; i++) {

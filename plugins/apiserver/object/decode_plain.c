@@ -7,6 +7,16 @@
 #include "plugins/apiserver/object/instant.h"
 #include "plugins/apiserver/object/quantity.h"
 
+/* The next position that is no line end. */
+static size_t base64_skip(struct slice in, size_t i)
+{
+    while (i < in.len && (in.data[i] == '\n' || in.data[i] == '\r')) {
+        i++;
+    }
+    return i;
+}
+
+/* *bad is the offset Go names. */
 static bool decode_base64(struct slice in, uint8_t *out, size_t *len, size_t *bad)
 {
     size_t n = 0;
@@ -39,22 +49,29 @@ static bool decode_base64(struct slice in, uint8_t *out, size_t *len, size_t *ba
             bits = 0;
         }
     }
-    unsigned padding = 0;
-    size_t first = i;
-    for (; i < in.len; i++) {
-        bool end_of_line = in.data[i] == '\n' || in.data[i] == '\r';
-        if (!end_of_line && (in.data[i] != '=' || ++padding > 2)) {
-            *bad = i;
-            return false;
-        }
+    if (i == in.len) {
+        *bad = i - count;
+        *len = n;
+        return count == 0;
     }
-    if (count == 1 || (count != 0 ? count + padding != 4 : padding != 0)) {
-        *bad = count == 1 || padding != 0 ? first : in.len;
+    /* Padding: one sign after three characters, two after two, then nothing but line ends. */
+    if (count < 2) {
+        *bad = i;
         return false;
     }
-    if (count >= 2) {
-        out[n++] = (uint8_t)(count == 3 ? bits >> 10 : bits >> 4);
+    i = base64_skip(in, i + 1);
+    if (count == 2) {
+        if (i == in.len || in.data[i] != '=') {
+            *bad = i == in.len ? i : i - 1;
+            return false;
+        }
+        i = base64_skip(in, i + 1);
     }
+    if (i < in.len) {
+        *bad = i;
+        return false;
+    }
+    out[n++] = (uint8_t)(count == 3 ? bits >> 10 : bits >> 4);
     if (count == 3) {
         out[n++] = (uint8_t)(bits >> 2);
     }
@@ -190,7 +207,7 @@ static int decode_time(struct decoder *d, bool micros, struct value *out)
     }
     int64_t v;
     struct errmsg why;
-    if (instant_parse(text, &v, &why) != 0) {
+    if (instant_parse(text, micros, &v, &why) != 0) {
         decode_refused(d, why.text);
         return 0;
     }

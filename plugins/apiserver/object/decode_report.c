@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "plugins/apiserver/object/decoder.h"
+#include "plugins/apiserver/object/quote.h"
 
 static void decode_path(const struct decoder *d, struct buf *out)
 {
@@ -17,28 +18,6 @@ static void decode_path(const struct decoder *d, struct buf *out)
         }
         buf_append_slice(out, step->name);
     }
-}
-
-/* Quotes a text as Go's %q does, as far as paths need it. */
-static void decode_quote(struct buf *out, struct slice text)
-{
-    buf_append_byte(out, '"');
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        if (c == '"' || c == '\\') {
-            buf_append_byte(out, '\\');
-            buf_append_byte(out, c);
-        } else if (c == '\n') {
-            buf_append_str(out, "\\n");
-        } else if (c == '\t') {
-            buf_append_str(out, "\\t");
-        } else if (c < 0x20 || c == 0x7f) {
-            buf_printf(out, "\\x%02x", c);
-        } else {
-            buf_append_byte(out, c);
-        }
-    }
-    buf_append_byte(out, '"');
 }
 
 int decode_report_add(struct decode_report *report, struct arena *arena, struct slice text)
@@ -91,7 +70,7 @@ int decode_complain(struct decoder *d, const char *what, struct slice name)
     }
     buf_append_slice(&path, name);
     buf_printf(&text, "%s ", what);
-    decode_quote(&text, buf_slice(&path));
+    quote_go(buf_slice(&path), &text);
     int rc = path.failed || text.failed ? ERR_NOMEM
                                         : decode_report_add(d->report, d->arena, buf_slice(&text));
     buf_close(&path);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const char instant_layout[] = "2006-01-02T15:04:05Z07:00";
+static const char instant_micro_layout[] = "2006-01-02T15:04:05.000000Z07:00";
 
 static int64_t instant_days(int64_t year, unsigned month, unsigned day)
 {
@@ -39,6 +40,7 @@ static unsigned instant_month_days(unsigned year, unsigned month)
 struct instant_reader {
     struct slice all;
     size_t at;
+    const char *layout;
     struct errmsg *e;
 };
 
@@ -47,7 +49,7 @@ static int instant_refuse(const struct instant_reader *r, const char *element)
     struct slice rest = slice_of(r->all.data + r->at, r->all.len - r->at);
     return errmsg_set(r->e, ERR_INVALID,
                       "parsing time \"%.*s\" as \"%s\": cannot parse \"%.*s\" as \"%s\"",
-                      (int)r->all.len, (const char *)r->all.data, instant_layout, (int)rest.len,
+                      (int)r->all.len, (const char *)r->all.data, r->layout, (int)rest.len,
                       (const char *)rest.data, element);
 }
 
@@ -57,13 +59,19 @@ static int instant_out_of_range(const struct instant_reader *r, const char *what
                       (const char *)r->all.data, what);
 }
 
-/* Takes exactly `width` digits. */
+/* Takes exactly `width` digits; of an hour one may do. */
 static int instant_number(struct instant_reader *r, size_t width, const char *element,
                           unsigned *out)
 {
     unsigned v = 0;
+    bool hour = strcmp(element, "15") == 0;
     for (size_t i = 0; i < width; i++) {
         size_t at = r->at + i;
+        if (hour && i == 1 &&
+            (at >= r->all.len || r->all.data[at] < '0' || r->all.data[at] > '9')) {
+            width = 1;
+            break;
+        }
         if (at >= r->all.len || r->all.data[at] < '0' || r->all.data[at] > '9') {
             return instant_refuse(r, element);
         }
@@ -120,7 +128,8 @@ static int instant_zone(struct instant_reader *r, int64_t *seconds)
     bool sign = r->at < r->all.len && (r->all.data[r->at] == '+' || r->all.data[r->at] == '-');
     bool negative = sign && r->all.data[r->at] == '-';
     struct errmsg ignored;
-    struct instant_reader inner = {.all = r->all, .at = r->at + 1, .e = &ignored};
+    struct instant_reader inner = {
+        .all = r->all, .at = r->at + 1, .layout = r->layout, .e = &ignored};
     if (!sign || instant_number(&inner, 2, "", &hours) != 0 || instant_letter(&inner, ':') != 0 ||
         instant_number(&inner, 2, "", &minutes) != 0) {
         r->at = start;
@@ -138,26 +147,59 @@ static int instant_zone(struct instant_reader *r, int64_t *seconds)
     return 0;
 }
 
-int instant_parse(struct slice text, int64_t *micros, struct errmsg *e)
+/* Six digits behind a point. */
+static int instant_micros(struct instant_reader *r, unsigned *out)
 {
-    struct instant_reader r = {.all = text, .e = e};
+    size_t start = r->at;
+    struct errmsg ignored;
+    struct instant_reader inner = *r;
+    inner.e = &ignored;
+    if (instant_letter(&inner, '.') != 0 || instant_number(&inner, 6, "", out) != 0) {
+        r->at = start;
+        return instant_refuse(r, ".000000");
+    }
+    r->at = inner.at;
+    return 0;
+}
+
+int instant_parse(struct slice text, bool exact_micros, int64_t *micros, struct errmsg *e)
+{
+    struct instant_reader r = {
+        .all = text, .layout = exact_micros ? instant_micro_layout : instant_layout, .e = e};
     unsigned v[6]; /* year, month, day, hour, minute, second */
     static const struct {
         size_t width;
         const char *element;
         char then;
-    } parts[6] = {{4, "2006", '-'}, {2, "01", '-'}, {2, "02", 'T'},
-                  {2, "15", ':'},   {2, "04", ':'}, {2, "05", 0}};
+        unsigned low;
+        unsigned high;
+        const char *name;
+    } parts[6] = {{4, "2006", '-', 0, 9999, ""},   {2, "01", '-', 1, 12, "month"},
+                  {2, "02", 'T', 0, 99, ""},       {2, "15", ':', 0, 23, "hour"},
+                  {2, "04", ':', 0, 59, "minute"}, {2, "05", 0, 0, 59, "second"}};
     for (size_t i = 0; i < 6; i++) {
         int rc = instant_number(&r, parts[i].width, parts[i].element, &v[i]);
-        rc = rc == 0 && parts[i].then != 0 ? instant_letter(&r, parts[i].then) : rc;
+        if (rc != 0) {
+            return rc;
+        }
+        if (v[i] < parts[i].low || v[i] > parts[i].high) {
+            return instant_out_of_range(&r, parts[i].name);
+        }
+        rc = parts[i].then != 0 ? instant_letter(&r, parts[i].then) : 0;
         if (rc != 0) {
             return rc;
         }
     }
-    unsigned fraction = instant_fraction(&r);
+    unsigned fraction = 0;
+    int rc = exact_micros ? instant_micros(&r, &fraction) : 0;
+    if (rc != 0) {
+        return rc;
+    }
+    if (!exact_micros) {
+        fraction = instant_fraction(&r);
+    }
     int64_t east;
-    int rc = instant_zone(&r, &east);
+    rc = instant_zone(&r, &east);
     if (rc != 0) {
         return rc;
     }
@@ -165,16 +207,6 @@ int instant_parse(struct slice text, int64_t *micros, struct errmsg *e)
         return errmsg_set(e, ERR_INVALID, "parsing time \"%.*s\": extra text: \"%.*s\"",
                           (int)text.len, (const char *)text.data, (int)(text.len - r.at),
                           (const char *)text.data + r.at);
-    }
-    static const char *const names[] = {"hour", "minute", "second"};
-    static const unsigned limits[] = {24, 60, 60};
-    if (v[1] < 1 || v[1] > 12) {
-        return instant_out_of_range(&r, "month");
-    }
-    for (size_t i = 0; i < 3; i++) {
-        if (v[3 + i] >= limits[i]) {
-            return instant_out_of_range(&r, names[i]);
-        }
     }
     if (v[2] < 1 || v[2] > instant_month_days(v[0], v[1])) {
         return instant_out_of_range(&r, "day");

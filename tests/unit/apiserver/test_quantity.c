@@ -135,19 +135,29 @@ static void times_survive_a_round_trip(void **state)
     for (int64_t s = -62135596800; s < 253402300800; s += 3500001) {
         out[instant_print(s, out)] = 0;
         int64_t micros;
-        assert_int_equal(instant_parse(slice_str(out), &micros, &e), 0);
+        assert_int_equal(instant_parse(slice_str(out), false, &micros, &e), 0);
         assert_int_equal(micros, s * 1000000);
     }
     int64_t micros;
-    assert_int_equal(instant_parse(slice_str("1969-12-31T23:59:59.999999Z"), &micros, &e), 0);
+    assert_int_equal(instant_parse(slice_str("1969-12-31T23:59:59.999999Z"), false, &micros, &e),
+                     0);
     assert_int_equal(micros, -1);
+    assert_int_equal(instant_parse(slice_str("1969-12-31T23:59:59.999999Z"), true, &micros, &e), 0);
+    assert_int_equal(instant_parse(slice_str("2000-01-01T00:00:00.1Z"), true, &micros, &e),
+                     ERR_INVALID);
+    assert_string_equal(
+        e.text, "parsing time \"2000-01-01T00:00:00.1Z\" as "
+                "\"2006-01-02T15:04:05.000000Z07:00\": cannot parse \".1Z\" as \".000000\"");
+    micros = -1;
     out[instant_print_micros(micros, out)] = 0;
     assert_string_equal(out, "1969-12-31T23:59:59.999999Z");
-    assert_int_equal(instant_parse(slice_str("2000-02-29T00:00:00-02:30"), &micros, &e), 0);
+    assert_int_equal(instant_parse(slice_str("2000-02-29T00:00:00-02:30"), false, &micros, &e), 0);
     assert_int_equal(micros / 1000000, 951791400);
-    assert_int_equal(instant_parse(slice_str("2000-01-01T24:00:00Z"), &micros, &e), ERR_INVALID);
+    assert_int_equal(instant_parse(slice_str("2000-01-01T24:00:00Z"), false, &micros, &e),
+                     ERR_INVALID);
     assert_string_equal(e.text, "parsing time \"2000-01-01T24:00:00Z\": hour out of range");
-    assert_int_equal(instant_parse(slice_str("2000-01-01T00:00:00"), &micros, &e), ERR_INVALID);
+    assert_int_equal(instant_parse(slice_str("2000-01-01T00:00:00"), false, &micros, &e),
+                     ERR_INVALID);
     assert_string_equal(e.text, "parsing time \"2000-01-01T00:00:00\" as "
                                 "\"2006-01-02T15:04:05Z07:00\": cannot parse \"\" as \"Z07:00\"");
 }
