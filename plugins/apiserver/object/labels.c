@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plugins/apiserver/object/cause.h"
 #include "plugins/apiserver/object/names.h"
+#include "plugins/apiserver/object/quote.h"
 #include "plugins/apiserver/object/scan.h"
 
 enum label_token {
@@ -136,11 +136,12 @@ static int label_bad_text(struct errmsg *e, const char *field, struct slice text
 {
     struct buf joined;
     buf_init(&joined);
+    quote_go(text, &joined);
     for (size_t i = 0; i < n; i++) {
-        buf_printf(&joined, "%s%s", i > 0 ? "; " : "", complaints[i]);
+        buf_printf(&joined, "%s%s", i > 0 ? "; " : ": ", complaints[i]);
     }
-    errmsg_set(e, ERR_INVALID, "%s: Invalid value: \"%.*s\": %.*s", field, (int)text.len,
-               (const char *)text.data, (int)joined.len, (const char *)joined.data);
+    errmsg_set(e, ERR_INVALID, "%s: Invalid value: %.*s", field, (int)joined.len,
+               (const char *)joined.data);
     buf_close(&joined);
     return ERR_INVALID;
 }

@@ -172,7 +172,7 @@ static size_t name_check_qualified(struct slice s, const char *out[])
             out[n++] = "prefix part must be non-empty";
         } else {
             if (prefix.len > 253) {
-                out[n++] = "prefix part must be no more than 253 characters";
+                out[n++] = "prefix part must be no more than 253 bytes";
             }
             if (!name_is_subdomain(prefix)) {
                 out[n++] = "prefix part " SUBDOMAIN_TEXT;
@@ -182,7 +182,7 @@ static size_t name_check_qualified(struct slice s, const char *out[])
     if (name.len == 0) {
         out[n++] = "name part must be non-empty";
     } else if (name.len > 63) {
-        out[n++] = "name part must be no more than 63 characters";
+        out[n++] = "name part must be no more than 63 bytes";
     }
     if (!name_is_key(name)) {
         out[n++] = "name part " KEY_TEXT;
@@ -194,7 +194,7 @@ static size_t name_check_value(struct slice s, const char *out[])
 {
     size_t n = 0;
     if (s.len > 63) {
-        out[n++] = "must be no more than 63 characters";
+        out[n++] = "must be no more than 63 bytes";
     }
     if (s.len > 0 && !name_is_key(s)) {
         out[n++] = LABEL_VALUE_TEXT;

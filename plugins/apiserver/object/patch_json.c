@@ -277,6 +277,13 @@ static int patch_operation(struct json_patch *p, const struct value *operation)
     if (value_is_text(name, "remove")) {
         return patch_remove(p, "remove", path);
     }
+    if (value_map_cget(operation, "from") == NULL &&
+        (value_is_text(name, "move") || value_is_text(name, "copy"))) {
+        return errmsg_set(p->e, ERR_INVALID,
+                          "%.*s operation failed to decode from: operation, missing from field: "
+                          "missing value",
+                          (int)value_slice(name).len, (const char *)value_slice(name).data);
+    }
     if (value_is_text(name, "move")) {
         return patch_move(p, from, path);
     }

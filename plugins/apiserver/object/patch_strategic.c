@@ -220,11 +220,40 @@ static int reorder(struct strategic *s, struct value *list, const char *key,
         if (!take && i < named_len) {
             size_t a = order_of(before, key, &named[i]);
             size_t b = order_of(before, key, &others[k]);
-            take = a != SIZE_MAX && b != SIZE_MAX && a < b;
+            take = a == SIZE_MAX || b == SIZE_MAX || a < b;
         }
         list->items[i + k] = take ? named[i] : others[k];
         i += take;
         k += !take;
+    }
+    return 0;
+}
+
+/* An order is a list of identities, and what the patch has of the list must stand in that order. */
+static int check_order(struct strategic *s, const char *key, const struct value *order,
+                       const struct value *patch)
+{
+    if (order->kind != VALUE_LIST) {
+        return errmsg_set(s->e, ERR_INVALID, "invalid patch format of setElementOrder list");
+    }
+    for (size_t i = 0; i < order->len; i++) {
+        if (key != NULL && item_identity(&order->items[i], key) == NULL) {
+            return errmsg_set(s->e, ERR_INVALID,
+                              "map: map[] does not contain declared merge key: %s", key);
+        }
+    }
+    size_t next = 0;
+    for (size_t i = 0; i < value_len(patch); i++) {
+        const struct value *item = &patch->items[i];
+        if (directive(item, "$patch") != NULL) {
+            continue;
+        }
+        size_t at = order_of(order, key, item);
+        if (at == SIZE_MAX || at < next) {
+            return errmsg_set(s->e, ERR_INVALID,
+                              "The order in patch list doesn't match $setElementOrder list");
+        }
+        next = at + 1;
     }
     return 0;
 }
@@ -242,16 +271,20 @@ static int merge_list(struct strategic *s, const struct schema_field *f, struct 
     if (s->comparisons > PATCH_COMPARISONS_MAX) {
         return errmsg_set(s->e, ERR_REQUEST_TOO_LARGE, "lists to merge are too long");
     }
-    int rc = value_copy_shared(s->arena, list, &before);
-    for (size_t i = 0; rc == 0 && key == NULL && i < value_len(deleted); i++) {
+    for (size_t i = 0; key == NULL && i < value_len(deleted); i++) {
         for (size_t at; (at = find_item(list, NULL, &deleted->items[i])) != SIZE_MAX;) {
             value_remove_item(list, at);
         }
     }
+    int rc = value_copy_shared(s->arena, list, &before);
     if (rc == 0 && patch != NULL) {
         rc = key != NULL ? merge_keyed(s, f, list, patch) : merge_set(s, list, patch);
+        rc = rc == 0 ? reorder(s, list, key, patch, &before) : rc;
     }
-    if (rc == 0 && order != NULL && order->kind == VALUE_LIST) {
+    if (rc == 0 && order != NULL) {
+        rc = check_order(s, key, order, patch);
+    }
+    if (rc == 0 && order != NULL) {
         rc = reorder(s, list, key, order, &before);
     }
     return rc;
@@ -335,6 +368,11 @@ static int lone_directives(struct strategic *s, const struct schema_type *t, str
         struct slice name = slice_of(key.data + skip, key.len - skip);
         const struct schema_field *f = t == NULL ? NULL : schema_find(t, name);
         struct value *list = value_map_get(doc, name);
+        if (f == NULL && t != NULL) {
+            return errmsg_set(s->e, ERR_INVALID,
+                              "unable to find api field in struct %s for the json field \"%.*s\"",
+                              schema_type_name(t), (int)name.len, (const char *)name.data);
+        }
         if (f == NULL || f->patch != SCHEMA_PATCH_MERGE || list == NULL ||
             list->kind != VALUE_LIST || value_map_get(patch, name) != NULL) {
             continue;

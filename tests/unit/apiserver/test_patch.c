@@ -170,17 +170,24 @@ static void strategic_patches_merge_lists_by_key(void **state)
         f, pod, PATCH_STRATEGIC, from,
         "{\"spec\":{\"containers\":[{\"name\":\"z\",\"image\":\"9\"},{\"$patch\":\"replace\"}]}}",
         POD("[" BOX("z", "9") "]", ""));
-    /* kubectl's order: c before b; a, which it does not know, stays in front. */
+    /* kubectl's order: c before b; a, which it does not know, stays before b as it was. */
     ASSERT_PATCHES(f, pod, PATCH_STRATEGIC, from,
                    "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"c\"},{\"name\":\"b\"}],"
                    "\"containers\":[{\"name\":\"c\",\"image\":\"4\"}]}}",
-                   POD("[" BOX("a", "1") "," BOX("c", "4") "," BOX("b", "2") "]", ""));
+                   POD("[" BOX("c", "4") "," BOX("a", "1") "," BOX("b", "2") "]", ""));
     ASSERT_PATCHES(
         f, pod, PATCH_STRATEGIC, from,
         "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"b\"},{\"name\":\"a\"}]}}",
         POD("[" BOX("b", "2") "," BOX("a", "1") "]", ""));
     ASSERT_REFUSES(f, pod, PATCH_STRATEGIC, from, "{\"spec\":{\"containers\":[{\"image\":\"3\"}]}}",
                    ERR_INVALID, "map: map[] does not contain declared merge key: name");
+    ASSERT_REFUSES(f, pod, PATCH_STRATEGIC, from,
+                   "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"b\"},{\"name\":\"a\"}],"
+                   "\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}]}}",
+                   ERR_INVALID, "The order in patch list doesn't match $setElementOrder list");
+    ASSERT_REFUSES(f, pod, PATCH_STRATEGIC, from, "{\"spec\":{\"$setElementOrder/boxes\":[]}}",
+                   ERR_INVALID,
+                   "unable to find api field in struct PodSpec for the json field \"boxes\"");
     /* Tolerations have no key: replaced. */
     ASSERT_PATCHES(f, pod, PATCH_STRATEGIC,
                    POD("[" BOX("a", "1") "]", ",\"tolerations\":[{\"key\":\"x\"},{\"key\":\"y\"}]"),
@@ -197,7 +204,7 @@ static void strategic_patches_merge_sets_and_maps(void **state)
     ASSERT_PATCHES(
         f, ns, PATCH_STRATEGIC, from,
         "{\"metadata\":{\"labels\":{\"a\":null,\"c\":\"3\"},\"finalizers\":[\"r\",\"q\"]}}",
-        "{\"metadata\":{\"labels\":{\"b\":\"2\",\"c\":\"3\"},\"finalizers\":[\"p\",\"q\",\"r\"]},"
+        "{\"metadata\":{\"labels\":{\"b\":\"2\",\"c\":\"3\"},\"finalizers\":[\"r\",\"p\",\"q\"]},"
         "\"spec\":{},\"status\":{}}");
     ASSERT_PATCHES(f, ns, PATCH_STRATEGIC, from,
                    "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"p\"],"
