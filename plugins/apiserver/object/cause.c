@@ -170,6 +170,16 @@ void cause_duplicate(struct causes *c, const struct place *p, struct slice text)
     cause_about_text(c, CAUSE_DUPLICATE, p, text, "");
 }
 
+void cause_duplicate_json(struct causes *c, const struct place *p, struct slice shown,
+                          const char *detail)
+{
+    struct buf text;
+    buf_init(&text);
+    buf_append_slice(&text, shown);
+    cause_keep(c, CAUSE_DUPLICATE, p, &text, detail);
+    buf_close(&text);
+}
+
 void cause_not_found(struct causes *c, const struct place *p, struct slice text)
 {
     cause_about_text(c, CAUSE_NOT_FOUND, p, text, "");

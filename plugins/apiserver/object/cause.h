@@ -67,6 +67,9 @@ void cause_invalid_text(struct causes *c, const struct place *p, struct slice te
 void cause_invalid_int(struct causes *c, const struct place *p, int64_t v, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 void cause_duplicate(struct causes *c, const struct place *p, struct slice text);
+/* shown is JSON, put as it is. */
+void cause_duplicate_json(struct causes *c, const struct place *p, struct slice shown,
+                          const char *detail);
 void cause_not_found(struct causes *c, const struct place *p, struct slice text);
 void cause_forbidden(struct causes *c, const struct place *p, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

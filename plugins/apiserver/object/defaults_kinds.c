@@ -103,6 +103,15 @@ static int default_pod(const struct default_at *at)
 {
     static const char *const lists[] = {"spec.containers", "spec.initContainers"};
     const struct value *host = get(at, "spec.hostNetwork");
+    struct object o = {.type = at->type, .root = *at->message, .arena = at->arena};
+    if (object_get(&o, "spec.enableServiceLinks") == NULL) {
+        int links = object_set_bool(&o, "spec.enableServiceLinks", true);
+        *at->message = o.root;
+        if (links != 0) {
+            return links;
+        }
+        host = get(at, "spec.hostNetwork");
+    }
     for (size_t l = 0; l < 2; l++) {
         struct value *list = get(at, lists[l]);
         for (size_t i = 0; i < value_len(list); i++) {

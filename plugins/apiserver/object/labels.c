@@ -424,6 +424,16 @@ int label_selector_from_map(const struct value *map, struct arena *arena,
     return 0;
 }
 
+/* Whether key and values may be those of labels. */
+static bool label_fits(const struct label_requirement *q)
+{
+    bool fits = name_is(NAME_QUALIFIED, q->key);
+    for (size_t i = 0; i < q->count && fits; i++) {
+        fits = name_is(NAME_LABEL_VALUE, q->values[i]);
+    }
+    return fits;
+}
+
 int label_selector_from(const struct value *message, struct arena *arena,
                         struct label_selector *out, struct errmsg *e)
 {
@@ -454,12 +464,19 @@ int label_selector_from(const struct value *message, struct arena *arena,
                               (int)name.len, (const char *)name.data);
         }
         q.op = (enum label_operator)op;
+        bool set = q.op == LABEL_IN || q.op == LABEL_NOT_IN;
+        if (set == (value_len(values) == 0)) {
+            return errmsg_set(e, ERR_INVALID, "values do not fit the operator");
+        }
         size_t have = 0;
         for (size_t k = 0; k < value_len(values) && rc == 0; k++) {
             rc = label_add(arena, &q, &have, value_slice(&values->items[k]));
         }
         label_tidy(&q);
         rc = rc == 0 ? label_push(arena, out, &room, &q) : rc;
+    }
+    for (size_t i = 0; i < out->count && rc == 0; i++) {
+        rc = label_fits(&out->items[i]) ? 0 : errmsg_set(e, ERR_INVALID, "not a label");
     }
     label_sort(out);
     return rc;

@@ -38,7 +38,7 @@ struct label_selector {
 int label_selector_parse(struct slice text, struct arena *arena, struct label_selector *out,
                          struct errmsg *e);
 /* From a LabelSelector message; NULL selects nothing, an empty one everything. Its texts are
- * shared. ERR_INVALID: an operator that is none. */
+ * shared. ERR_INVALID: an operator that is none, or what no label can be. */
 int label_selector_from(const struct value *message, struct arena *arena,
                         struct label_selector *out, struct errmsg *e);
 /* From a plain map, as services have it. */

@@ -7,7 +7,7 @@
 
 static const struct value validate_nothing = {.kind = VALUE_MESSAGE};
 
-static void validate_message(struct causes *c, const struct schema_type *t, const struct value *m,
+static bool validate_message(struct causes *c, const struct schema_type *t, const struct value *m,
                              const struct value *old, const struct place *p);
 
 const struct value *validate_get(const struct validate_at *at, const char *path)
@@ -61,8 +61,9 @@ static bool validate_field(struct causes *c, const struct schema_field *f, const
         return true;
     }
     const struct schema_type *t = schema_field_type(f);
-    if (t != NULL && t->form == SCHEMA_FORM_ENUM && f->shape == SCHEMA_ONE && v->len > 0 &&
-        !schema_enum_has(t, value_slice(v))) {
+    bool checked = !(f->flags & SCHEMA_FIELD_UNCHECKED);
+    if (checked && t != NULL && t->form == SCHEMA_FORM_ENUM && f->shape == SCHEMA_ONE &&
+        v->len > 0 && !schema_enum_has(t, value_slice(v))) {
         cause_not_in_enum(c, p, value_slice(v), t);
     }
     if ((f->flags & SCHEMA_FIELD_MIN) && v->kind == VALUE_INT && v->integer < f->min) {
@@ -81,32 +82,34 @@ static bool validate_field(struct causes *c, const struct schema_field *f, const
     return true;
 }
 
-static void validate_inside(struct causes *c, const struct schema_field *f, const struct value *v,
+/* False when a list in there is too long. */
+static bool validate_inside(struct causes *c, const struct schema_field *f, const struct value *v,
                             const struct value *old, const struct place *p)
 {
     const struct schema_type *t = schema_field_type(f);
+    bool bounded = true;
     if (f->shape == SCHEMA_ONE) {
         bool always = !(f->flags & SCHEMA_FIELD_POINTER);
-        if (v != NULL || always) {
-            validate_message(c, t, v == NULL ? &validate_nothing : v, old, p);
-        }
-        return;
+        return (v == NULL && !always) ||
+               validate_message(c, t, v == NULL ? &validate_nothing : v, old, p);
     }
     for (size_t i = 0; i < value_len(v); i++) {
-        if (f->shape == SCHEMA_LIST) {
-            validate_message(c, t, &v->items[i], NULL, PLACE_INDEX(p, i));
-        } else {
-            validate_message(c, t, value_map_at(v, i), NULL, PLACE_KEY(p, value_map_key(v, i)));
-        }
+        bool one = f->shape == SCHEMA_LIST
+                       ? validate_message(c, t, &v->items[i], NULL, PLACE_INDEX(p, i))
+                       : validate_message(c, t, value_map_at(v, i), NULL,
+                                          PLACE_KEY(p, value_map_key(v, i)));
+        bounded = bounded && one;
     }
+    return bounded;
 }
 
-/* old NULL: there was none. */
-static void validate_message(struct causes *c, const struct schema_type *t, const struct value *m,
+/* old NULL: there was none. False when a list in it is too long: functions are not called then, up
+ * to the root. */
+static bool validate_message(struct causes *c, const struct schema_type *t, const struct value *m,
                              const struct value *old, const struct place *p)
 {
     if (!(t->flags & SCHEMA_TYPE_CHECKED)) {
-        return;
+        return true;
     }
     const struct schema_field *fields = schema_fields(t);
     bool bounded = true;
@@ -122,7 +125,8 @@ static void validate_message(struct causes *c, const struct schema_type *t, cons
             cause_invalid(c, here, f, v, "field is immutable");
         }
         if (there && f->kind == SCHEMA_MESSAGE) {
-            validate_inside(c, f, v, before, here);
+            bool inside = validate_inside(c, f, v, before, here);
+            bounded = bounded && inside;
         }
     }
     validate_fn *function = validate_function(t);
@@ -130,6 +134,7 @@ static void validate_message(struct causes *c, const struct schema_type *t, cons
         function(
             &(struct validate_at){.causes = c, .type = t, .message = m, .old = old, .place = p});
     }
+    return bounded;
 }
 
 void validate_create(const struct object *o, struct causes *c)

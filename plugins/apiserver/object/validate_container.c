@@ -118,6 +118,10 @@ static void validate_amounts(const struct validate_at *at, const char *field)
         validate_name(at->causes, NAME_QUALIFIED, here, name);
         if (name.len > 0 && memchr(name.data, '/', name.len) == NULL &&
             !resource_is_standard(name)) {
+            if (name_is(NAME_QUALIFIED, name)) {
+                cause_invalid_text(at->causes, here, name,
+                                   "must be a standard resource type or fully qualified");
+            }
             cause_invalid_text(at->causes, here, name,
                                "must be a standard resource for containers");
         }
@@ -139,6 +143,14 @@ void validate_resources(const struct validate_at *at)
     const struct value *limits = validate_get(at, "limits");
     const struct value *requests = validate_get(at, "requests");
     const struct place *p = PLACE_FIELD(at->place, "requests");
+    bool huge = false;
+    for (size_t i = 0; i < value_len(limits); i++) {
+        huge = huge || resource_is_huge(value_map_key(limits, i));
+    }
+    if (huge && value_map_cget(limits, "cpu") == NULL && value_map_cget(limits, "memory") == NULL &&
+        value_map_cget(requests, "cpu") == NULL && value_map_cget(requests, "memory") == NULL) {
+        cause_forbidden(at->causes, at->place, "HugePages require cpu or memory");
+    }
     validate_amounts(at, "limits");
     validate_amounts(at, "requests");
     for (size_t i = 0; i < value_len(requests); i++) {
@@ -238,6 +250,13 @@ void validate_container(const struct validate_at *at)
     const struct value *policy = validate_get(at, "imagePullPolicy");
     if (value_is_zero(policy)) {
         cause_required(at->causes, PLACE_FIELD(at->place, "imagePullPolicy"), "");
+    }
+    if (validate_get(at, "readinessProbe.terminationGracePeriodSeconds") != NULL) {
+        cause_invalid_int(
+            at->causes,
+            PLACE_FIELD(PLACE_FIELD(at->place, "readinessProbe"), "terminationGracePeriodSeconds"),
+            validate_int(at, "readinessProbe.terminationGracePeriodSeconds", 0),
+            "must not be set for readinessProbes");
     }
     const struct value *live = validate_get(at, "livenessProbe.successThreshold");
     if (live != NULL && live->integer != 1) {

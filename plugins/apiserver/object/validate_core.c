@@ -1,10 +1,10 @@
 /* validate_core.c - services, endpoints, nodes, configuration and events. */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "plugins/apiserver/object/decode.h"
+#include "plugins/apiserver/object/encode.h"
 #include "plugins/apiserver/object/validate_kinds.h"
 
 /* Data of one ConfigMap or Secret. */
@@ -36,6 +36,10 @@ static void service_port(const struct validate_at *at, const struct value *ports
     } else if (value_len(ports) > 1) {
         cause_required(c, PLACE_FIELD(p, "name"), "");
     }
+    struct slice app = item_text(t, ports, i, "appProtocol");
+    if (app.len > 0) {
+        validate_name(c, NAME_QUALIFIED, PLACE_FIELD(p, "appProtocol"), app);
+    }
     for (size_t k = 0; k < i && name.len > 0; k++) {
         if (slice_eq(item_text(t, ports, k, "name"), name)) {
             cause_duplicate(c, PLACE_FIELD(p, "name"), name);
@@ -59,15 +63,20 @@ static void service_port_twins(const struct validate_at *at, const struct value 
             continue;
         }
         if (item_int(t, ports, k, "port") == item_int(t, ports, i, "port")) {
-            char text[96];
-            int n = snprintf(text, sizeof text, "{\"Name\":\"\",\"Protocol\":\"%.*s\"}",
-                             (int)protocol.len, (const char *)protocol.data);
-            cause_duplicate(at->causes, p, slice_of(text, (size_t)n));
+            char text[160];
+            int n =
+                snprintf(text, sizeof text,
+                         "{\"Name\":\"\",\"Protocol\":\"%.*s\",\"AppProtocol\":null,\"Port\":%lld,"
+                         "\"TargetPort\":0,\"NodePort\":0}",
+                         (int)(protocol.len < 16 ? protocol.len : 16), (const char *)protocol.data,
+                         (long long)item_int(t, ports, i, "port"));
+            cause_duplicate_json(at->causes, p, slice_of(text, (size_t)n), "");
         }
         if (node != 0 && item_int(t, ports, k, "nodePort") == node) {
             char text[24];
             int n = snprintf(text, sizeof text, "%lld", (long long)node);
-            cause_duplicate(at->causes, PLACE_FIELD(p, "nodePort"), slice_of(text, (size_t)n));
+            cause_duplicate_json(at->causes, PLACE_FIELD(p, "nodePort"), slice_of(text, (size_t)n),
+                                 "");
         }
     }
 }
@@ -104,7 +113,7 @@ static void service_type(const struct validate_at *at, const struct place *spec,
         }
     }
     if (!balancer && value_len(validate_get(at, "spec.loadBalancerSourceRanges")) > 0) {
-        cause_forbidden(at->causes, PLACE_FIELD(spec, "loadBalancerSourceRanges"),
+        cause_forbidden(at->causes, PLACE_FIELD(spec, "LoadBalancerSourceRanges"),
                         "may only be used when `type` is 'LoadBalancer'");
     }
     if (!balancer && validate_get(at, "spec.allocateLoadBalancerNodePorts") != NULL) {
@@ -148,6 +157,19 @@ void validate_service(const struct validate_at *at)
         service_port_twins(at, ports, i, PLACE_INDEX(p, i));
     }
     validate_labels(at->causes, PLACE_FIELD(spec, "selector"), validate_get(at, "spec.selector"));
+    const struct value *outside = validate_get(at, "spec.externalIPs");
+    for (size_t i = 0; i < value_len(outside); i++) {
+        validate_reachable(at->causes, PLACE_INDEX(PLACE_FIELD(spec, "externalIPs"), i),
+                           value_slice(&outside->items[i]));
+    }
+    struct slice policy = validate_text(at, "spec.externalTrafficPolicy");
+    bool reachable = value_is_text(validate_get(at, "spec.type"), "NodePort") ||
+                     value_is_text(validate_get(at, "spec.type"), "LoadBalancer") ||
+                     (!external && value_len(outside) > 0);
+    if (policy.len > 0 && !reachable) {
+        cause_invalid_text(at->causes, PLACE_FIELD(spec, "externalTrafficPolicy"), policy,
+                           "may only be set for externally-accessible services");
+    }
     const struct value *timeout =
         validate_get(at, "spec.sessionAffinityConfig.clientIP.timeoutSeconds");
     if (timeout != NULL && (timeout->integer <= 0 || timeout->integer > 86400)) {
@@ -163,48 +185,6 @@ void validate_service(const struct validate_at *at)
 }
 
 /* ---- endpoints ---- */
-
-/* An address of version 4 or 6; *v6 tells which. */
-static bool address_parse(struct slice text, uint8_t out[16], bool *v6)
-{
-    char copy[64];
-    if (text.len == 0 || text.len >= sizeof copy) {
-        return false;
-    }
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = 0;
-    *v6 = memchr(text.data, ':', text.len) != NULL;
-    return inet_pton(*v6 ? AF_INET6 : AF_INET, copy, out) == 1;
-}
-
-/* Addresses that mean something else on each machine are refused. */
-static void address_reachable(struct causes *c, const struct place *p, struct slice text)
-{
-    uint8_t a[16];
-    bool v6;
-    static const uint8_t zero[16];
-    static const uint8_t loop6[16] = {[15] = 1};
-    if (!address_parse(text, a, &v6)) {
-        cause_invalid_text(c, p, text,
-                           "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-        return;
-    }
-    if (memcmp(a, zero, v6 ? 16 : 4) == 0) {
-        cause_invalid_text(c, p, text, "may not be unspecified (%.*s)", (int)text.len,
-                           (const char *)text.data);
-    }
-    if (v6 ? memcmp(a, loop6, 16) == 0 : a[0] == 127) {
-        cause_invalid_text(c, p, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
-    }
-    if (v6 ? a[0] == 0xfe && (a[1] & 0xc0) == 0x80 : a[0] == 169 && a[1] == 254) {
-        cause_invalid_text(c, p, text,
-                           "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-    }
-    if (v6 ? a[0] == 0xff && (a[1] & 0x0f) == 2 : a[0] == 224 && a[1] == 0 && a[2] == 0) {
-        cause_invalid_text(
-            c, p, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
-    }
-}
 
 void validate_endpoint_subset(const struct validate_at *at)
 {
@@ -227,7 +207,7 @@ void validate_endpoint_address(const struct validate_at *at)
 {
     struct slice host = validate_text(at, "hostname");
     struct slice node = validate_text(at, "nodeName");
-    address_reachable(at->causes, PLACE_FIELD(at->place, "ip"), validate_text(at, "ip"));
+    validate_reachable(at->causes, PLACE_FIELD(at->place, "ip"), validate_text(at, "ip"));
     if (host.len > 0) {
         validate_name(at->causes, NAME_LABEL, PLACE_FIELD(at->place, "hostname"), host);
     }
@@ -323,7 +303,11 @@ static void secret_needs_json(const struct validate_at *at, const char *key)
     int rc = decode_json(value_slice(v), NULL, &scratch, &tree, NULL, &e);
     if (rc == 0 && tree.kind != VALUE_MAP) {
         errmsg_set(&e, ERR_INVALID,
-                   "json: cannot unmarshal into Go value of type map[string]interface {}");
+                   "json: cannot unmarshal %s into Go value of type map[string]interface {}",
+                   tree.kind == VALUE_LIST   ? "array"
+                   : tree.kind == VALUE_TEXT ? "string"
+                   : tree.kind == VALUE_BOOL ? "bool"
+                                             : "number");
         rc = ERR_INVALID;
     }
     if (rc != 0) {
@@ -375,24 +359,68 @@ void validate_secret(const struct validate_at *at)
 
 /* ---- nodes ---- */
 
-static void node_taints(const struct validate_at *at)
+/* One taint; its JSON is that of Kubernetes' inner type. */
+static void node_taint(const struct validate_at *at, const struct value *taints, size_t i,
+                       const struct place *p)
 {
     const struct schema_type *t = schema_type(SCHEMA_CORE_V1_TAINT);
+    struct causes *c = at->causes;
+    struct slice key = item_text(t, taints, i, "key");
+    struct slice value = item_text(t, taints, i, "value");
+    struct slice effect = item_text(t, taints, i, "effect");
+    validate_name(c, NAME_QUALIFIED, PLACE_FIELD(p, "key"), key);
+    validate_name(c, NAME_LABEL_VALUE, PLACE_FIELD(p, "value"), value);
+    if (effect.len == 0) {
+        cause_required(c, PLACE_FIELD(p, "effect"), "");
+    } else if (!schema_enum_has(schema_field_type(schema_find(t, slice_str("effect"))), effect)) {
+        cause_not_in_enum(c, PLACE_FIELD(p, "effect"), effect,
+                          schema_field_type(schema_find(t, slice_str("effect"))));
+    }
+    for (size_t k = 0; k < i; k++) {
+        if (slice_eq(item_text(t, taints, k, "key"), key) &&
+            slice_eq(item_text(t, taints, k, "effect"), effect)) {
+            struct buf shown;
+            buf_init(&shown);
+            buf_append_str(&shown, "{\"Key\":");
+            encode_text(key, &shown);
+            buf_append_str(&shown, ",\"Value\":");
+            encode_text(value, &shown);
+            buf_append_str(&shown, ",\"Effect\":");
+            encode_text(effect, &shown);
+            buf_append_str(&shown, ",\"TimeAdded\":null}");
+            cause_duplicate_json(c, p, buf_slice(&shown),
+                                 "taints must be unique by key and effect pair");
+            buf_close(&shown);
+            return;
+        }
+    }
+}
+
+static void node_taints(const struct validate_at *at)
+{
     const struct value *taints = validate_get(at, "spec.taints");
     /* Kubernetes names the place so. */
     const struct place *p = PLACE_FIELD(PLACE_FIELD(at->place, "metadata"), "taints");
     for (size_t i = 0; i < value_len(taints); i++) {
-        struct slice key = item_text(t, taints, i, "key");
-        struct slice effect = item_text(t, taints, i, "effect");
-        validate_name(at->causes, NAME_LABEL_VALUE, PLACE_FIELD(PLACE_INDEX(p, i), "value"),
-                      item_text(t, taints, i, "value"));
-        for (size_t k = 0; k < i; k++) {
-            if (slice_eq(item_text(t, taints, k, "key"), key) &&
-                slice_eq(item_text(t, taints, k, "effect"), effect)) {
-                cause_duplicate(at->causes, PLACE_FIELD(PLACE_INDEX(p, i), "key"), key);
-                break;
-            }
+        node_taint(at, taints, i, PLACE_INDEX(p, i));
+    }
+}
+
+static void node_amounts(const struct validate_at *at, const char *path, const char *field)
+{
+    const struct value *map = validate_get(at, path);
+    const struct place *p = PLACE_FIELD(PLACE_FIELD(at->place, "status"), field);
+    for (size_t i = 0; i < value_len(map); i++) {
+        struct slice text = value_slice(value_map_at(map, i));
+        struct slice key = value_map_key(map, i);
+        char name[128];
+        if (text.len == 0 || text.data[0] != '-' || key.len >= sizeof name) {
+            continue;
         }
+        memcpy(name, key.data, key.len);
+        name[key.len] = 0;
+        cause_invalid_text(at->causes, PLACE_FIELD(p, name), text,
+                           "must be greater than or equal to 0");
     }
 }
 
@@ -400,6 +428,8 @@ void validate_node(const struct validate_at *at)
 {
     const struct place *spec = PLACE_FIELD(at->place, "spec");
     node_taints(at);
+    node_amounts(at, "status.capacity", "capacity");
+    node_amounts(at, "status.allocatable", "allocatable");
     if (at->old == NULL) {
         return;
     }

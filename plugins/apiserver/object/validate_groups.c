@@ -12,7 +12,7 @@ static void template_fits(const struct validate_at *at, const struct label_selec
     const struct value *labels = validate_get(at, "template.metadata.labels");
     const struct place *template = PLACE_FIELD(at->place, "template");
     const struct place *spec = PLACE_FIELD(template, "spec");
-    if (selector->count > 0 && !label_selector_matches(selector, labels)) {
+    if ((selector->nothing || selector->count > 0) && !label_selector_matches(selector, labels)) {
         const struct schema_type *t = schema_type(SCHEMA_META_V1_OBJECT_META);
         cause_invalid(at->causes, PLACE_FIELD(PLACE_FIELD(template, "metadata"), "labels"),
                       schema_find(t, slice_str("labels")), labels,
@@ -50,10 +50,7 @@ static void selector_and_template(const struct validate_at *at)
     const struct schema_field *f = schema_find(at->type, slice_str("selector"));
     struct label_selector selector;
     struct errmsg e;
-    if (message == NULL) {
-        return; /* needed, the schema says */
-    }
-    if (message->len == 0) {
+    if (message != NULL && message->len == 0) {
         cause_invalid(at->causes, p, f, message, "empty selector is invalid for deployment");
     }
     int rc = label_selector_from(message, at->causes->arena, &selector, &e);

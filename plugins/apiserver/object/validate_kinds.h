@@ -19,6 +19,9 @@ validate_fn validate_toleration;
 validate_fn validate_node_requirement;
 validate_fn validate_spread;
 validate_fn validate_weighted;
+validate_fn validate_affinity_term;
+validate_fn validate_node_selector;
+validate_fn validate_host_alias;
 
 /* validate_container.c */
 validate_fn validate_container;
@@ -54,6 +57,10 @@ validate_fn validate_token_request_spec;
 
 /* A port by number or name. */
 void validate_port_or_name(struct causes *c, const struct place *p, const struct value *v);
+/* An address of version 4 or 6; *v6 tells which. */
+bool validate_address(struct slice text, uint8_t out[16], bool *v6);
+/* Complains of addresses that mean something else on each machine, and of what is none. */
+void validate_reachable(struct causes *c, const struct place *p, struct slice text);
 /* 1 to 65535. */
 void validate_port_number(struct causes *c, const struct place *p, int64_t port);
 

@@ -61,7 +61,9 @@ static void validate_owner(struct causes *c, const struct place *p, const struct
     }
     if (slice_eq(version, slice_str("v1")) &&
         value_is_text(value_find(t, owner, "kind"), "Event")) {
-        cause_invalid(c, p, NULL, NULL, "/v1, Kind=Event is disallowed from being an owner");
+        const struct schema_type *mt = schema_type(SCHEMA_META_V1_OBJECT_META);
+        cause_invalid(c, p, schema_find(mt, slice_str("ownerReferences")), owner,
+                      "/v1, Kind=Event is disallowed from being an owner");
     }
 }
 
@@ -171,9 +173,10 @@ static void validate_generate_name(struct causes *c, enum name_rule rule, const 
     size_t n;
     if (text.len > 1 && text.len <= sizeof masked && text.data[text.len - 1] == '-' &&
         rule != NAME_PATH) {
+        /* Kubernetes takes off two characters for the one. */
         memcpy(masked, text.data, text.len);
-        masked[text.len - 1] = 'a';
-        n = name_check(rule, slice_of(masked, text.len), complaints);
+        masked[text.len - 2] = 'a';
+        n = name_check(rule, slice_of(masked, text.len - 1), complaints);
     } else {
         n = name_check(rule, text, complaints);
     }
@@ -198,6 +201,24 @@ static void validate_namespace(const struct object *o, struct causes *c, const s
     }
 }
 
+/* Without a slash only these are names of finalizers. */
+static void validate_finalizer_words(const struct object *o, struct causes *c,
+                                     const struct place *meta)
+{
+    const struct value *list = object_get(o, "metadata.finalizers");
+    for (size_t i = 0; i < value_len(list); i++) {
+        struct slice text = value_slice(&list->items[i]);
+        bool plain = text.len == 0 || memchr(text.data, '/', text.len) == NULL;
+        if (plain && name_is(NAME_QUALIFIED, text) && !slice_eq(text, slice_str("kubernetes")) &&
+            !slice_eq(text, slice_str("orphan")) &&
+            !slice_eq(text, slice_str("foregroundDeletion"))) {
+            cause_invalid_text(c, PLACE_INDEX(PLACE_FIELD(meta, "finalizers"), i), text,
+                               "name is neither a standard finalizer name nor is it fully "
+                               "qualified");
+        }
+    }
+}
+
 void validate_meta_create(const struct object *o, struct causes *c)
 {
     const struct schema_resource *r = schema_resource_of(o->type);
@@ -216,6 +237,7 @@ void validate_meta_create(const struct object *o, struct causes *c)
         validate_name(c, meta_rules[r->names], PLACE_FIELD(meta, "name"), name);
     }
     validate_namespace(o, c, meta);
+    validate_finalizer_words(o, c, meta);
 }
 
 /* No finalizer may come once the object is being deleted. */

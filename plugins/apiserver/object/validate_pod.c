@@ -26,10 +26,11 @@ static bool list_has(const struct schema_type *t, const struct value *list, size
 void validate_volume(const struct validate_at *at)
 {
     const struct schema_field *fields = schema_fields(at->type);
-    bool first = true;
+    /* An empty directory is looked for first: it is never the one too many. */
+    bool first = validate_get(at, "emptyDir") == NULL;
     for (size_t i = 0; i < value_len(at->message); i++) {
         const struct schema_field *f = fields + at->message->items[i].field;
-        if (f->outer == 0) {
+        if (f->outer == 0 || strcmp(schema_field_name(f), "emptyDir") == 0) {
             continue;
         }
         if (!first) {
@@ -40,6 +41,9 @@ void validate_volume(const struct validate_at *at)
     }
     if (first) {
         cause_required(at->causes, at->place, "must specify a volume type");
+    }
+    if (validate_get(at, "configMap") != NULL && validate_text(at, "configMap.name").len == 0) {
+        cause_required(at->causes, PLACE_FIELD(PLACE_FIELD(at->place, "configMap"), "name"), "");
     }
 }
 
@@ -214,6 +218,28 @@ static void validate_names_unique(const struct validate_at *at, const char *fiel
     }
 }
 
+/* Scheduling gates are qualified names, each once; the place is the item's. */
+static void validate_gates(const struct validate_at *at)
+{
+    const struct schema_type *t = schema_type(SCHEMA_CORE_V1_POD_SCHEDULING_GATE);
+    const struct value *list = validate_get(at, "schedulingGates");
+    const struct place *p = PLACE_FIELD(at->place, "schedulingGates");
+    for (size_t i = 0; i < value_len(list); i++) {
+        struct slice name = item_text(t, list, i, "name");
+        validate_name(at->causes, NAME_QUALIFIED, PLACE_INDEX(p, i), name);
+        if (list_has(t, list, i, name)) {
+            cause_duplicate(at->causes, PLACE_INDEX(p, i), name);
+        }
+    }
+    const struct schema_type *gt = schema_type(SCHEMA_CORE_V1_POD_READINESS_GATE);
+    list = validate_get(at, "readinessGates");
+    p = PLACE_FIELD(at->place, "readinessGates");
+    for (size_t i = 0; i < value_len(list); i++) {
+        validate_name(at->causes, NAME_QUALIFIED, PLACE_FIELD(PLACE_INDEX(p, i), "conditionType"),
+                      item_text(gt, list, i, "conditionType"));
+    }
+}
+
 /* The spec of a pod or of a template. */
 void validate_pod_spec(const struct validate_at *at)
 {
@@ -237,7 +263,12 @@ void validate_pod_spec(const struct validate_at *at)
         cause_invalid_int(at->causes, PLACE_FIELD(at->place, "activeDeadlineSeconds"),
                           deadline->integer, "must be between 1 and 2147483647, inclusive");
     }
-    validate_names_unique(at, "schedulingGates", SCHEMA_CORE_V1_POD_SCHEDULING_GATE);
+    validate_gates(at);
+    const struct value *os = validate_get(at, "os.name");
+    if (os != NULL && !value_is_text(os, "linux") && !value_is_text(os, "windows")) {
+        cause_not_supported(at->causes, PLACE_FIELD(at->place, "os"), value_slice(os),
+                            "linux,windows");
+    }
 }
 
 void validate_toleration(const struct validate_at *at)
@@ -297,6 +328,15 @@ void validate_node_requirement(const struct validate_at *at)
 void validate_spread(const struct validate_at *at)
 {
     int64_t skew = validate_int(at, "maxSkew", 0);
+    struct slice when = validate_text(at, "whenUnsatisfiable");
+    if (validate_text(at, "topologyKey").len == 0) {
+        cause_required(at->causes, PLACE_FIELD(at->place, "topologyKey"), "can not be empty");
+    }
+    if (!slice_eq(when, slice_str("DoNotSchedule")) &&
+        !slice_eq(when, slice_str("ScheduleAnyway"))) {
+        cause_not_supported(at->causes, PLACE_FIELD(at->place, "whenUnsatisfiable"), when,
+                            "DoNotSchedule,ScheduleAnyway");
+    }
     const struct value *domains = validate_get(at, "minDomains");
     if (skew <= 0) {
         cause_invalid_int(at->causes, PLACE_FIELD(at->place, "maxSkew"), skew,
@@ -304,7 +344,36 @@ void validate_spread(const struct validate_at *at)
     }
     if (domains != NULL && domains->integer <= 0) {
         cause_invalid_int(at->causes, PLACE_FIELD(at->place, "minDomains"), domains->integer,
-                          "must be greater than 0");
+                          "must be greater than zero");
+    }
+}
+
+void validate_affinity_term(const struct validate_at *at)
+{
+    struct slice key = validate_text(at, "topologyKey");
+    const struct place *p = PLACE_FIELD(at->place, "topologyKey");
+    if (key.len == 0) {
+        cause_required(at->causes, p, "can not be empty");
+    }
+    validate_name(at->causes, NAME_QUALIFIED, p, key);
+}
+
+void validate_node_selector(const struct validate_at *at)
+{
+    if (value_len(validate_get(at, "nodeSelectorTerms")) == 0) {
+        cause_required(at->causes, PLACE_FIELD(at->place, "nodeSelectorTerms"),
+                       "must have at least one node selector term");
+    }
+}
+
+void validate_host_alias(const struct validate_at *at)
+{
+    uint8_t address[16];
+    bool v6;
+    struct slice ip = validate_text(at, "ip");
+    if (!validate_address(ip, address, &v6)) {
+        cause_invalid_text(at->causes, PLACE_FIELD(at->place, "ip"), ip,
+                           "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     }
 }
 

@@ -21,7 +21,7 @@ FORMATS = ["none", "label", "subdomain", "labelkey"]
 RULES = {"generation": "GENERATION", "create-on-update": "CREATE_ON_UPDATE",
          "conditional-update": "CONDITIONAL_UPDATE"}
 FLAG_WORDS = {"always": "ALWAYS", "omitempty": None, "omitzero": "OMITZERO", "needed": "NEEDED",
-              "immutable": "IMMUTABLE", "retainkeys": "RETAIN_KEYS", "atomic": None, "set": None}
+              "immutable": "IMMUTABLE", "unchecked": "UNCHECKED", "retainkeys": "RETAIN_KEYS", "atomic": None, "set": None}
 HASH_BITS_MAX = 12
 # C functions that a type may have: for defaults and for validation.
 HOOKS = {"defaulted", "checked"}

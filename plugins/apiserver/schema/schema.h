@@ -48,15 +48,16 @@ enum schema_format {
 };
 
 enum schema_field_flags {
-    SCHEMA_FIELD_POINTER = 1,      /* absent differs from zero */
-    SCHEMA_FIELD_ALWAYS = 2,       /* JSON has it even when empty */
-    SCHEMA_FIELD_REQUIRED = 4,     /* listed as required in OpenAPI */
-    SCHEMA_FIELD_NEEDED = 8,       /* validation: may not be empty */
-    SCHEMA_FIELD_IMMUTABLE = 16,   /* validation: an update may not change it */
-    SCHEMA_FIELD_OMITZERO = 32,    /* a time that is left out when unset, instead of null */
-    SCHEMA_FIELD_DEFAULT = 64,     /* has a default */
-    SCHEMA_FIELD_MIN = 128,        /* validation: not less than min */
-    SCHEMA_FIELD_RETAIN_KEYS = 256 /* strategic patches may say $retainKeys */
+    SCHEMA_FIELD_POINTER = 1,       /* absent differs from zero */
+    SCHEMA_FIELD_ALWAYS = 2,        /* JSON has it even when empty */
+    SCHEMA_FIELD_REQUIRED = 4,      /* listed as required in OpenAPI */
+    SCHEMA_FIELD_NEEDED = 8,        /* validation: may not be empty */
+    SCHEMA_FIELD_IMMUTABLE = 16,    /* validation: an update may not change it */
+    SCHEMA_FIELD_OMITZERO = 32,     /* a time that is left out when unset, instead of null */
+    SCHEMA_FIELD_DEFAULT = 64,      /* has a default */
+    SCHEMA_FIELD_MIN = 128,         /* validation: not less than min */
+    SCHEMA_FIELD_RETAIN_KEYS = 256, /* strategic patches may say $retainKeys */
+    SCHEMA_FIELD_UNCHECKED = 512    /* the values of its enum are checked by a C function */
 };
 
 struct schema_field {

@@ -36,9 +36,7 @@ static void a_pod_gets_its_defaults(void **state)
         "\"terminationMessagePolicy\":\"File\",\"imagePullPolicy\":\"Always\"}],\"restartPolicy\":"
         "\"Always\",\"terminationGracePeriodSeconds\":30,\"dnsPolicy\":\"ClusterFirst\","
         "\"serviceAccountName\":\"sa\",\"serviceAccount\":\"sa\",\"securityContext\":{},"
-        "\"schedulerName\":\"default-scheduler\",\"enableServiceLinks\":true},\"status\":{"
-        "\"phase\":"
-        "\"Pending\"}}");
+        "\"schedulerName\":\"default-scheduler\",\"enableServiceLinks\":true},\"status\":{}}");
 }
 
 /* Explicit zeros of pointers stay; requests come from limits in pods only. */

@@ -136,7 +136,7 @@ static void pods_are_checked(void **state)
         f, SCHEMA_CORE_V1_POD,
         "{" META ",\"spec\":{\"containers\":[" C "," C "],\"volumes\":[{\"name\":\"v\"},{"
         "\"name\":\"v\",\"emptyDir\":{},\"hostPath\":{\"path\":\"/x\"}}]}}",
-        "Pod \"a\" is invalid: [spec.volumes[1].emptyDir: Forbidden: may not specify more "
+        "Pod \"a\" is invalid: [spec.volumes[1].hostPath: Forbidden: may not specify more "
         "than 1 volume type, spec.volumes[1].name: Duplicate value: \"v\", "
         "spec.containers[1].name: Duplicate value: \"c\"]");
     ASSERT_REFUSED(
@@ -190,7 +190,8 @@ static void workloads_are_checked(void **state)
         f, SCHEMA_APPS_V1_DEPLOYMENT,
         "{" META ",\"spec\":{\"replicas\":-1,\"template\":{\"spec\":{\"containers\":[" C "]}}}}",
         "Deployment.apps \"a\" is invalid: [spec.replicas: Invalid value: -1: must be greater "
-        "than or equal to 0, spec.selector: Required value]");
+        "than or equal to 0, spec.selector: Required value, spec.template.metadata.labels: "
+        "Invalid value: null: `selector` does not match template `labels`]");
     ASSERT_REFUSED(
         f, SCHEMA_APPS_V1_DEPLOYMENT,
         "{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}},\"template\":{"
@@ -257,6 +258,7 @@ static void other_kinds_are_checked(void **state)
         "\"ports\":[{\"port\":0}]}]}",
         "Endpoints \"a\" is invalid: [subsets[0].addresses[0].ip: Invalid value: "
         "\"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128), "
+        "subsets[0].addresses[1].ip: Invalid value: \"x\": must be a valid IP address, "
         "subsets[0].addresses[1].ip: Invalid value: \"x\": must be a valid IP address, (e.g. "
         "10.9.8.7 or 2001:db8::ffff), subsets[0].ports[0].port: Invalid value: 0: must be "
         "between 1 and 65535, inclusive]");
@@ -276,7 +278,7 @@ static void other_kinds_are_checked(void **state)
     ASSERT_REFUSED(
         f, SCHEMA_CORE_V1_NODE,
         "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"taints\":[{\"key\":\"k\",\"effect\":\"No\"}]}}",
-        "Node \"a\" is invalid: spec.taints[0].effect: Unsupported value: \"No\": supported "
+        "Node \"a\" is invalid: metadata.taints[0].effect: Unsupported value: \"No\": supported "
         "values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"");
 }
 
@@ -380,6 +382,86 @@ static void pods_change_little(void **state)
         "negative)]");
 }
 
+/* Places and values as Kubernetes has them, where its inner types show through. */
+static void odd_places_are_as_they_are(void **state)
+{
+    struct fixture *f = *state;
+    ASSERT_REFUSED(
+        f, SCHEMA_CORE_V1_POD,
+        "{" META ",\"spec\":{\"containers\":[" C
+        "],\"schedulingGates\":[{\"name\":\"g\"},{\"name\":"
+        "\"g\"}],\"os\":{\"name\":\"x\"},\"hostAliases\":[{\"ip\":\"x\"}],\"preemptionPolicy\":"
+        "\"X\"}}",
+        "Pod \"a\" is invalid: [spec.hostAliases[0].ip: Invalid value: \"x\": must be a valid IP "
+        "address, (e.g. 10.9.8.7 or 2001:db8::ffff), spec.preemptionPolicy: Unsupported value: "
+        "\"X\": supported values: \"PreemptLowerPriority\", \"Never\", spec.schedulingGates[1]: "
+        "Duplicate value: \"g\", spec.os: Unsupported value: \"x\": supported values: \"linux\", "
+        "\"windows\"]");
+    ASSERT_REFUSED(
+        f, SCHEMA_CORE_V1_NODE,
+        "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"taints\":[{\"key\":\"k\",\"effect\":"
+        "\"NoSchedule\"},"
+        "{\"key\":\"k\",\"effect\":\"NoSchedule\"}]},\"status\":{\"capacity\":{\"memory\":\"-1\"}}"
+        "}",
+        "Node \"a\" is invalid: [metadata.taints[1]: Duplicate value: "
+        "{\"Key\":\"k\",\"Value\":\"\","
+        "\"Effect\":\"NoSchedule\",\"TimeAdded\":null}: taints must be unique by key and effect "
+        "pair, "
+        "status.capacity.memory: Invalid value: \"-1\": must be greater than or equal to 0, "
+        "status.allocatable.memory: Invalid value: \"-1\": must be greater than or equal to 0]");
+    ASSERT_REFUSED(
+        f, SCHEMA_CORE_V1_SERVICE,
+        "{" META
+        ",\"spec\":{\"externalTrafficPolicy\":\"Local\",\"ports\":[{\"port\":80,\"name\":\"a\"},"
+        "{\"port\":80,\"name\":\"b\"}]}}",
+        "Service \"a\" is invalid: [spec.ports[1]: Duplicate value: "
+        "{\"Name\":\"\",\"Protocol\":\"TCP\","
+        "\"AppProtocol\":null,\"Port\":80,\"TargetPort\":0,\"NodePort\":0}, "
+        "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for "
+        "externally-accessible services]");
+    ASSERT_REFUSED(f, SCHEMA_CORE_V1_CONFIG_MAP,
+                   "{\"metadata\":{\"name\":\"a\",\"namespace\":\"d\",\"finalizers\":[\"x\"],"
+                   "\"ownerReferences\":[{"
+                   "\"apiVersion\":\"v1\",\"kind\":\"Event\",\"name\":\"e\",\"uid\":\"u\"}]}}",
+                   "ConfigMap \"a\" is invalid: [metadata.finalizers[0]: Invalid value: \"x\": "
+                   "name is neither a "
+                   "standard finalizer name nor is it fully qualified, metadata.ownerReferences: "
+                   "Invalid value: "
+                   "{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"name\":\"e\",\"uid\":\"u\"}: /v1, "
+                   "Kind=Event is "
+                   "disallowed from being an owner]");
+    ASSERT_REFUSED(
+        f, SCHEMA_CORE_V1_POD,
+        "{" META ",\"spec\":{\"containers\":[" C "],\"affinity\":{\"nodeAffinity\":{"
+        "\"requiredDuringSchedulingIgnoredDuringExecution\":{}}},\"topologySpreadConstraints\":[{}]"
+        "}}",
+        "Pod \"a\" is invalid: [spec.affinity.nodeAffinity."
+        "requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must "
+        "have at "
+        "least one node selector term, spec.topologySpreadConstraints[0].topologyKey: Required "
+        "value: "
+        "can not be empty, spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: "
+        "\"\": supported values: \"DoNotSchedule\", \"ScheduleAnyway\", "
+        "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero]");
+}
+
+/* Lists whose items are compared with each other are bounded. */
+static void long_lists_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct buf b;
+    buf_init(&b);
+    buf_append_str(&b, "{" META ",\"spec\":{\"ports\":[");
+    for (int i = 0; i < 2001; i++) {
+        buf_printf(&b, "%s{\"port\":1}", i > 0 ? "," : "");
+    }
+    buf_append_str(&b, "]}}");
+    ASSERT_REFUSED(
+        f, SCHEMA_CORE_V1_SERVICE, text_of(&b),
+        "Service \"a\" is invalid: spec.ports: Too many: 2001: must have at most 2000 items");
+    buf_close(&b);
+}
+
 static void functions_are_announced(void **state)
 {
     (void)state;
@@ -402,6 +484,8 @@ int main(void)
         T(causes_have_reason_message_and_field),
         T(updates_keep_what_is_immutable),
         T(pods_change_little),
+        T(odd_places_are_as_they_are),
+        T(long_lists_are_refused),
         T(functions_are_announced),
     };
     return cmocka_run_group_tests_name("apiserver/validate", tests, NULL, NULL);
