@@ -29,8 +29,8 @@ B ?= build/$(if $(variant),out$(variant),out)
 # ---- packages --------------------------------------------------------------------------------
 # What a fresh Debian 12 lacks. Build: needed by `make`; test: by `make check` on top.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libraft-dev liblmdb-dev libuv1-dev libnghttp2-dev \
-    libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libhttp-parser-dev libyaml-dev
-TEST_PACKAGES := libcmocka-dev python3 python3-etcd3 etcd-client etcd-server curl valgrind clang \
+    libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libhttp-parser-dev libyaml-dev python3
+TEST_PACKAGES := libcmocka-dev python3-etcd3 etcd-client etcd-server curl valgrind clang \
     libclang-rt-14-dev clang-format-14 nghttp2-client procps
 
 # ---- tools and flags -------------------------------------------------------------------------
