@@ -30,8 +30,8 @@ B ?= build/$(if $(variant),out$(variant),out)
 # What a fresh Debian 12 lacks. Build: needed by `make`; test: by `make check` on top.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libraft-dev liblmdb-dev libuv1-dev libnghttp2-dev \
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libhttp-parser-dev libyaml-dev \
-    libssl-dev
-TEST_PACKAGES := libcmocka-dev python3 python3-etcd3 etcd-client etcd-server curl valgrind clang \
+    libssl-dev python3
+TEST_PACKAGES := libcmocka-dev python3-etcd3 etcd-client etcd-server curl valgrind clang \
     libclang-rt-14-dev clang-format-14 nghttp2-client procps openssl
 
 # ---- tools and flags -------------------------------------------------------------------------
@@ -76,6 +76,13 @@ LINK_LIBS = -Wl,--start-group $(LIB_A) -Wl,--end-group
 TEST_HOST_A := $(B)/libkvplugin-test.a
 TEST_HOST_O := $(call objects,$(call sources,plugins/testing)) \
     $(call objects,$(addprefix plugins/host/,scope.c cache.c cache_fill.c cache_rows.c queue.c controller.c options.c))
+# The API server's tables are made from its schema files.
+SCHEMA_FOLDER := plugins/apiserver/schema
+SCHEMA_FILES := $(sort $(wildcard $(SCHEMA_FOLDER)/*.schema))
+SCHEMA_H := $(if $(SCHEMA_FILES),$(B)/gen/schema_types.h)
+SCHEMA_GEN := $(B)/gen/schema_tables.c $(SCHEMA_H)
+OBJECT_A := $(if $(SCHEMA_FILES),$(B)/libobject.a)
+OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/apiserver/object)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -178,12 +185,26 @@ $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(filter-out $(WARNINGS),$(CFLAGS)) -c -o $@ $<
 
+$(SCHEMA_GEN) &: $(SCHEMA_FOLDER)/generate.py $(SCHEMA_FILES)
+	$(call say,SCHEMA,$(SCHEMA_FOLDER))
+	$(Q)python3 $(SCHEMA_FOLDER)/generate.py $(B)/gen $(SCHEMA_FILES)
+
+$(B)/gen/schema_tables.o: $(B)/gen/schema_tables.c
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# A pure library: the API server's plugin and its tests link it.
+$(B)/libobject.a: $(call objects,$(OBJECT_C)) $(B)/gen/schema_tables.o
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
 $(VERSION_H): FORCE
 	@mkdir -p $(dir $@)
 	@printf '#define KVD_GIT_SHA "%s"\n' "$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" > $@.new; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-$(B)/obj/%.o: %.c | $(GEN_H) $(VERSION_H)
+$(B)/obj/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$<)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -212,6 +233,11 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(LINK_LIBS) $(LIBS)
 
+$(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(OBJECT_A) $(B)/libbase.a $(TEST_LIBS) -lyaml -lm
+
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
@@ -230,27 +256,28 @@ $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(LIB_
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
-$(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) $(LIB_A)
+$(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # A fuzz target without libFuzzer: replays the corpus files given, under the variant's sanitizers.
-$(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(LIB_A)
+$(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(LINK_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(OBJECT_A) $(LINK_LIBS) $(LIBS)
 
 # libFuzzer needs clang: all of kvd is compiled once more with coverage into build/fuzz/.
-FUZZ_SRC := $(foreach f,$(LIB_FOLDERS),$(call sources,$(f))) $(filter-out kvd/main.c,$(call sources,kvd))
+FUZZ_SRC := $(foreach f,$(LIB_FOLDERS),$(call sources,$(f))) $(filter-out kvd/main.c,$(call sources,kvd)) \
+    $(OBJECT_C)
 FUZZ_FLAGS := -std=gnu11 -O1 -g -pthread -D_GNU_SOURCE -DKVD_DEBUG -iquote . -iquote $(B)/gen \
     -I$(B)/gen -Iinclude -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -w
-build/fuzz/obj/%.o: %.c | $(GEN_H) $(VERSION_H)
+build/fuzz/obj/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CLANG,$<)
 	@mkdir -p $(dir $@)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -MMD -MP -c -o $@ $<
 
-build/fuzz/liball.a: $(patsubst %.c,build/fuzz/obj/%.o,$(FUZZ_SRC)) $(GEN_O)
+build/fuzz/liball.a: $(patsubst %.c,build/fuzz/obj/%.o,$(FUZZ_SRC)) $(GEN_O) $(B)/gen/schema_tables.o
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 

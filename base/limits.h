@@ -201,6 +201,8 @@
 #define YAML_BYTES_MAX (1024u * 1024u)
 #define YAML_DEPTH_MAX 20u
 #define YAML_NODES_MAX 10000u
+/* Nesting that yaml_load_rules can be asked to take: objects of the API server. */
+#define YAML_DEPTH_CEILING 128u
 
 /* ---- plugins (plugins/host) ---- */
 /* Messages a lane runs before timers and its loop's other work get their turn. */
@@ -321,5 +323,13 @@
 #define PLUGIN_QUEUE_DELAY_MS_MAX 31536000000ull
 #define PLUGIN_QUEUE_RATE_MAX     1000000u
 #define PLUGIN_QUEUE_PARALLEL_MAX 10000u
+
+/* ---- objects of the API server (plugins/apiserver/object/) ---- */
+/* One object as JSON or YAML: the API server's limit on a request's body. */
+#define OBJECT_BYTES_MAX (3u * 1024u * 1024u)
+/* Nesting inside an object: the deepest kinds need about 25, and it bounds the stack. */
+#define OBJECT_DEPTH_MAX 128u
+/* Values in an object sent as YAML, aliases counted each time: a 3 MiB body hardly has more. */
+#define OBJECT_YAML_NODES_MAX 500000u
 
 #endif

@@ -11,12 +11,21 @@
 
 #include "base/limits.h"
 
+struct yaml_anchor {
+    struct yaml_anchor *next; /* newest first: a name may be given again */
+    const char *name;
+    const struct yaml_node *node;
+};
+
 struct yaml_loader {
+    const struct yaml_rules *rules;
     struct arena *arena;
     struct errmsg *e;
     struct yaml_node *root;
-    struct yaml_node *open[YAML_DEPTH_MAX]; /* lists and maps around the next event */
-    const char *key[YAML_DEPTH_MAX];        /* of an open map: the key waiting for its value */
+    struct yaml_node *open[YAML_DEPTH_CEILING]; /* lists and maps around the next event */
+    const char *key[YAML_DEPTH_CEILING];        /* of an open map: the key waiting for its value */
+    bool key_quoted[YAML_DEPTH_CEILING];
+    struct yaml_anchor *anchors;
     size_t depth;
     size_t nodes;
 };
@@ -62,13 +71,14 @@ static int yaml_take_key(struct yaml_loader *l, const yaml_event_t *event)
     if (key == NULL) {
         return rc;
     }
-    const struct yaml_node *twin = yaml_child(l->open[l->depth - 1], key);
+    const struct yaml_node *twin = l->rules->twins ? NULL : yaml_child(l->open[l->depth - 1], key);
     if (twin != NULL) {
         return errmsg_set(l->e, ERR_INVALID,
                           "line %zu: key \"%.64s\" is given twice, first in line %u",
                           event->start_mark.line + 1, key, twin->line);
     }
     l->key[l->depth - 1] = key;
+    l->key_quoted[l->depth - 1] = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     return 0;
 }
 
@@ -81,7 +91,7 @@ static bool yaml_wants_key(const struct yaml_loader *l)
 static struct yaml_node *yaml_add(struct yaml_loader *l, const yaml_event_t *event,
                                   enum yaml_type type, int *rc)
 {
-    if (l->nodes >= YAML_NODES_MAX) {
+    if (l->nodes >= l->rules->nodes_max) {
         *rc = yaml_refuse(l, event, "too many values in one file");
         return NULL;
     }
@@ -99,6 +109,7 @@ static struct yaml_node *yaml_add(struct yaml_loader *l, const yaml_event_t *eve
     }
     struct yaml_node *parent = l->open[l->depth - 1];
     n->key = l->key[l->depth - 1];
+    n->key_quoted = l->key[l->depth - 1] != NULL && l->key_quoted[l->depth - 1];
     l->key[l->depth - 1] = NULL;
     if (parent->last == NULL) {
         parent->first = n;
@@ -110,10 +121,36 @@ static struct yaml_node *yaml_add(struct yaml_loader *l, const yaml_event_t *eve
     return n;
 }
 
+/* Refuses tags, and anchors where they are not taken. */
+static int yaml_check_marks(struct yaml_loader *l, const yaml_event_t *event, const void *anchor,
+                            const void *tag)
+{
+    if (!l->rules->aliases && (anchor != NULL || tag != NULL)) {
+        return yaml_refuse(l, event, "anchors (&) and tags (!) are not supported");
+    }
+    return tag == NULL ? 0 : yaml_refuse(l, event, "tags (!) are not supported");
+}
+
+static int yaml_remember(struct yaml_loader *l, const void *name, const struct yaml_node *n)
+{
+    if (name == NULL) {
+        return 0;
+    }
+    struct yaml_anchor *a = arena_alloc(l->arena, sizeof *a);
+    struct slice copy = arena_dup(l->arena, slice_of(name, strlen(name) + 1));
+    if (a == NULL || copy.data == NULL) {
+        return ERR_NOMEM;
+    }
+    *a = (struct yaml_anchor){.next = l->anchors, .name = (const char *)copy.data, .node = n};
+    l->anchors = a;
+    return 0;
+}
+
 static int yaml_scalar(struct yaml_loader *l, const yaml_event_t *event)
 {
-    if (event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL) {
-        return yaml_refuse(l, event, "anchors (&) and tags (!) are not supported");
+    int bad = yaml_check_marks(l, event, event->data.scalar.anchor, event->data.scalar.tag);
+    if (bad != 0) {
+        return bad;
     }
     if (yaml_wants_key(l)) {
         return yaml_take_key(l, event);
@@ -125,29 +162,80 @@ static int yaml_scalar(struct yaml_loader *l, const yaml_event_t *event)
     }
     n->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     n->text = yaml_copy(l, event, &rc);
-    return rc;
+    return rc != 0 ? rc : yaml_remember(l, event->data.scalar.anchor, n);
 }
 
 static int yaml_start(struct yaml_loader *l, const yaml_event_t *event, enum yaml_type type,
                       const void *anchor, const void *tag)
 {
-    if (anchor != NULL || tag != NULL) {
-        return yaml_refuse(l, event, "anchors (&) and tags (!) are not supported");
+    int rc = yaml_check_marks(l, event, anchor, tag);
+    if (rc != 0) {
+        return rc;
     }
     if (yaml_wants_key(l)) {
         return yaml_refuse(l, event, "a key must be a text");
     }
-    if (l->depth == YAML_DEPTH_MAX) {
+    if (l->depth == l->rules->depth_max) {
         return yaml_refuse(l, event, "nested too deeply");
     }
-    int rc = 0;
     struct yaml_node *n = yaml_add(l, event, type, &rc);
     if (n != NULL) {
+        rc = yaml_remember(l, anchor, n);
         l->open[l->depth] = n;
         l->key[l->depth] = NULL;
         l->depth++;
     }
     return rc;
+}
+
+/* A copy of what an anchor names, hung under the innermost open node. */
+static int yaml_repeat(struct yaml_loader *l, const yaml_event_t *event,
+                       const struct yaml_node *from)
+{
+    int rc = 0;
+    struct yaml_node *n = yaml_add(l, event, from->type, &rc);
+    if (n == NULL) {
+        return rc;
+    }
+    n->quoted = from->quoted;
+    n->text = from->text;
+    if (from->type == YAML_TEXT) {
+        return 0;
+    }
+    if (l->depth == l->rules->depth_max) {
+        return yaml_refuse(l, event, "nested too deeply");
+    }
+    l->open[l->depth] = n;
+    l->key[l->depth] = NULL;
+    l->depth++;
+    for (const struct yaml_node *c = from->first; c != NULL && rc == 0; c = c->next) {
+        l->key[l->depth - 1] = c->key;
+        l->key_quoted[l->depth - 1] = c->key_quoted;
+        rc = yaml_repeat(l, event, c);
+    }
+    l->depth--;
+    return rc;
+}
+
+static int yaml_alias(struct yaml_loader *l, const yaml_event_t *event)
+{
+    const char *name = (const char *)event->data.alias.anchor;
+    const struct yaml_anchor *a = l->anchors;
+    while (a != NULL && strcmp(a->name, name) != 0) {
+        a = a->next;
+    }
+    if (a == NULL) {
+        return yaml_refuse(l, event, "an alias (*) of an unknown anchor");
+    }
+    for (size_t i = 0; i < l->depth; i++) {
+        if (l->open[i] == a->node) {
+            return yaml_refuse(l, event, "an anchor's value contains itself");
+        }
+    }
+    if (yaml_wants_key(l)) {
+        return yaml_refuse(l, event, "a key must be a text");
+    }
+    return yaml_repeat(l, event, a->node);
 }
 
 /* One event. *done at the stream's end. */
@@ -157,7 +245,8 @@ static int yaml_event(struct yaml_loader *l, const yaml_event_t *event, bool *do
     case YAML_DOCUMENT_START_EVENT:
         return l->root == NULL ? 0 : yaml_refuse(l, event, "a second document in the file");
     case YAML_ALIAS_EVENT:
-        return yaml_refuse(l, event, "aliases (*) are not supported");
+        return l->rules->aliases ? yaml_alias(l, event)
+                                 : yaml_refuse(l, event, "aliases (*) are not supported");
     case YAML_SCALAR_EVENT:
         return yaml_scalar(l, event);
     case YAML_SEQUENCE_START_EVENT:
@@ -193,9 +282,17 @@ static int yaml_parser_failure(const yaml_parser_t *parser, struct errmsg *e)
 
 int yaml_load(struct slice text, struct arena *arena, struct yaml_node **root, struct errmsg *e)
 {
-    struct yaml_loader l = {.arena = arena, .e = e};
-    if (text.len > YAML_BYTES_MAX) {
-        return errmsg_set(e, ERR_INVALID, "larger than %u bytes", YAML_BYTES_MAX);
+    static const struct yaml_rules rules = {
+        .bytes_max = YAML_BYTES_MAX, .depth_max = YAML_DEPTH_MAX, .nodes_max = YAML_NODES_MAX};
+    return yaml_load_rules(text, &rules, arena, root, e);
+}
+
+int yaml_load_rules(struct slice text, const struct yaml_rules *rules, struct arena *arena,
+                    struct yaml_node **root, struct errmsg *e)
+{
+    struct yaml_loader l = {.rules = rules, .arena = arena, .e = e};
+    if (text.len > rules->bytes_max) {
+        return errmsg_set(e, ERR_INVALID, "larger than %zu bytes", rules->bytes_max);
     }
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
