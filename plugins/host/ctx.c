@@ -79,6 +79,9 @@ void ctx_end(struct kvp_ctx *ctx, int32_t reason, void (*ended)(struct kvp_ctx *
     request_cancel_all(ctx);
     watch_home_end(ctx);
     lease_home_end(ctx);
+    if (ctx == &ctx->instance->root) {
+        web_home_end(ctx->instance);
+    }
     lane_post(&ctx->instance->lane, &ctx->end);
 }
 

@@ -20,6 +20,7 @@
 #include "plugins/host/lane.h"
 #include "plugins/host/metrics.h"
 #include "plugins/host/notice.h"
+#include "rpc/router.h"
 
 struct instance;
 struct plugin;
@@ -102,10 +103,20 @@ struct instance {
     bool frozen; /* init is over: no more registrations */
     struct notice_set notices;
     struct kvp_ctx *term; /* between start and stop, or NULL */
+    struct list web_said; /* exchanges with something to say, until the callback returns */
+
+    /* lane in init, home from then on */
+    struct list web_routes;
+    size_t web_route_count;
+    struct list web_listeners;
+    size_t web_listener_count;
 
     /* home */
     struct list terms;         /* also past ones: their pointers stay valid until fini */
     struct kvp_ctx *home_term; /* the newest one; NULL: it could not be made */
+    struct list web_exchanges; /* not ended yet */
+    size_t web_exchange_count;
+    bool web_serving; /* init is through: its routes are in the routers */
 
     /* goes back and forth: one step at a time */
     struct lane_msg step_msg;
@@ -118,6 +129,7 @@ struct instance {
     atomic_size_t request_bytes;
     atomic_size_t memory_bytes;
     atomic_size_t allocations;
+    atomic_size_t web_bytes;        /* of answers, queued between lane and home */
     _Atomic(const char *) callback; /* running now, or NULL */
     atomic_uint_fast64_t callback_since_ms;
     atomic_uint_fast64_t callbacks;
@@ -194,9 +206,17 @@ struct plugin_host {
     /* work.c (home) */
     struct list works; /* waiting for a pool thread */
     unsigned works_running;
+    /* web_register.c, web_port.c */
+    bool ready;       /* home: own ports may open */
+    size_t web_ports; /* home: not yet closed */
+    pthread_mutex_t registry_lock;
+    struct http_router client_routes; /* any thread, locked: what the client port has already */
+    struct list web_addresses;        /* any thread, locked: listeners of all plugins */
 };
 /* Home: an instance is gone. */
 void host_instance_gone(struct plugin_host *h);
+/* Home: something the end of the host waits for is gone. */
+void host_settle(struct plugin_host *h);
 
 /* ---- requests: request.c -----------------------------------------------------------------------
  * lane: request_new, fill, request_submit -> home: start -> the service -> request_answer ->
@@ -308,6 +328,15 @@ static inline struct slice bytes_slice(struct kvp_bytes b)
     return slice_of(b.data, b.len);
 }
 
+/* web_register.c, web_port.c, web_home.c, web_lane.c; web.h has the rest. */
+void web_calls(struct kvp_host *t);
+bool web_host_init(struct plugin_host *h); /* false = out of memory */
+void web_host_close(struct plugin_host *h);
+void web_init(struct instance *in);
+void web_close(struct instance *in);    /* home, when nothing else is left of the instance */
+void web_serve(struct instance *in);    /* home: after init, and when the member is ready */
+void web_home_end(struct instance *in); /* home: ends routes, ports and exchanges */
+void web_send(struct instance *in);     /* lane: what the callback said goes home */
 /* watch.c, lease.c: what home undoes at the end of a context. */
 void watch_end_all(struct kvp_ctx *ctx); /* lane */
 void watch_home_end(struct kvp_ctx *ctx);

@@ -19,6 +19,7 @@ const struct kvp_host *host_table(const char *version)
         metric_calls(&table);
         log_calls(&table);
         notice_calls(&table);
+        web_calls(&table);
         table.size = sizeof(table);
     }
     return &table;

@@ -155,59 +155,6 @@ static void none_item_done(struct kvp_item *item, int64_t result)
     (void)item, (void)result;
 }
 
-static int none_http_listen(struct kvp_ctx *ctx, const struct kvp_listen_args *a,
-                            struct kvp_listener **out, uint32_t *out_port, struct kvp_errmsg *e)
-{
-    (void)ctx, (void)a, (void)out, (void)out_port, (void)e;
-    return KVP_UNSUPPORTED;
-}
-
-static int none_http_route(struct kvp_ctx *ctx, const struct kvp_route_args *a)
-{
-    (void)ctx, (void)a;
-    return KVP_UNSUPPORTED;
-}
-
-static void none_http_set_data(struct kvp_http *x, void *data)
-{
-    (void)x, (void)data;
-}
-
-static void *none_http_data(struct kvp_http *x)
-{
-    (void)x;
-    return NULL;
-}
-
-static int none_http_respond(struct kvp_http *x, uint32_t status, const struct kvp_pair *headers,
-                             size_t count)
-{
-    (void)x, (void)status, (void)headers, (void)count;
-    return KVP_UNSUPPORTED;
-}
-
-static int none_http_write(struct kvp_http *x, struct kvp_bytes bytes)
-{
-    (void)x, (void)bytes;
-    return KVP_UNSUPPORTED;
-}
-
-static int none_http_finish(struct kvp_http *x)
-{
-    (void)x;
-    return KVP_UNSUPPORTED;
-}
-
-static void none_http_abort(struct kvp_http *x)
-{
-    (void)x;
-}
-
-static void none_http_pause(struct kvp_http *x, int pause)
-{
-    (void)x, (void)pause;
-}
-
 static int none_object(struct kvp_ctx *ctx, const struct kvp_object_args *a,
                        struct kvp_object **out)
 {
@@ -280,15 +227,6 @@ void unsupported_calls(struct kvp_host *t)
     t->item_put_if = none_item_put_if;
     t->item_txn = none_item_txn;
     t->item_done = none_item_done;
-    t->http_listen = none_http_listen;
-    t->http_route = none_http_route;
-    t->http_set_data = none_http_set_data;
-    t->http_data = none_http_data;
-    t->http_respond = none_http_respond;
-    t->http_write = none_http_write;
-    t->http_finish = none_http_finish;
-    t->http_abort = none_http_abort;
-    t->http_pause = none_http_pause;
     t->object = none_object;
     t->object_cancel = none_object_cancel;
     t->provide = none_provide;

@@ -114,6 +114,7 @@ static struct kvp_plugin probe_plugin = {.size = sizeof(struct kvp_plugin),
 struct host_fixture {
     struct fixture *f;
     struct plugin_host *host;
+    struct rpc_server *clients; /* where plugins' routes go; NULL = none */
     bool stopped;
 };
 static struct host_fixture hf;
@@ -128,6 +129,7 @@ static void host_fixture_open(bool no_threads)
     struct errmsg e = {""};
     struct host_options o = {.service = hf.f->service,
                              .loop = &hf.f->loop,
+                             .clients = hf.clients,
                              .data_dir = hf.f->dir,
                              .member_id = 7,
                              .version = "test",
