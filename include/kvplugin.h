@@ -625,7 +625,8 @@ struct kvp_object_args {
     uint32_t size;
     uint32_t reserved;
     struct kvp_object_request request;
-    const struct kvp_identity *identity; /* NULL = this plugin's own */
+    /* NULL = this plugin's own: user "kvd:plugin:NAME", group "kvd:plugins". */
+    const struct kvp_identity *identity;
     /* Once. r: OK when the provider answered, whatever the status. WATCH: at the end. */
     void (*done)(void *data, const struct kvp_result *r, const struct kvp_object_answer *a);
     /* WATCH: one event: type "ADDED", "MODIFIED", "DELETED", "BOOKMARK" or "ERROR". */
@@ -858,11 +859,17 @@ struct kvp_host {
     void (*http_abort)(struct kvp_http *x);
     void (*http_pause)(struct kvp_http *x, int pause);
 
-    /* Objects. object: NOT_FOUND when nobody provides that resource. object_cancel: no callback
-     * runs after it; out may be NULL when it is never canceled. provide: in init only.
-     * call_answer: once; ends the call, also a watch. call_event: KVP_BUSY = not taken, wait for
-     * `writable`. call_ctx: a context for this call's own reads and writes: writes carry the
-     * asker's stamp; ends with the call. */
+    /* Objects. object: refused through done with NOT_FOUND when nobody provides that resource, with
+     * UNAVAILABLE when the provider ends; what might have changed something is then UNKNOWN, also
+     * with STOPPED. Any member's provider is the one in the same process. object_cancel: no
+     * callback runs after it; out may be NULL when it is never canceled. provide: in init only;
+     * EXISTS: somebody provides exactly that. Of several that match, the one with most names that
+     * are not "*" is asked, resource before group before version. call_answer: once; ends the call,
+     * also a watch; c is dead after it. call_event: KVP_BUSY = not taken, wait for `writable`.
+     * call_ctx: a context for this call's own reads and writes: reads see at least what the asker
+     * has seen; writes carry the asker's stamp (without one: NOT_LEADER unless the asker has
+     * KVP_FOLLOW). It ends with the call: then its requests are answered with STOPPED, and it may
+     * not be used any more. A plugin may ask itself. */
     int (*object)(struct kvp_ctx *ctx, const struct kvp_object_args *a, struct kvp_object **out);
     void (*object_cancel)(struct kvp_object *o);
     int (*provide)(struct kvp_ctx *ctx, const struct kvp_provide_args *a);
@@ -872,7 +879,8 @@ struct kvp_host {
     int (*call_answer)(struct kvp_call *c, const struct kvp_object_answer *a);
 
     /* Auth: may this identity do that in the store's own roles? cb: OK or FORBIDDEN. verb: GET
-     * (read) or UPDATE (write); end as in kvp_range. */
+     * (read) or UPDATE (write); end as in kvp_range. While the store has no users and roles (auth
+     * off), everybody may do all. */
     int (*authorize)(struct kvp_ctx *ctx, const struct kvp_identity *identity, uint32_t verb,
                      struct kvp_bytes key, struct kvp_bytes end, kvp_done_fn *cb, void *data);
 

@@ -43,6 +43,7 @@ int host_new(const struct host_options *options, struct plugin_host **out, struc
     h->o = *options;
     list_init(&h->plugins);
     list_init(&h->works);
+    list_init(&h->providers);
     h->data_dir = mem_strdup(options->data_dir);
     int err = h->data_dir == NULL || !web_host_init(h)
                   ? errmsg_set(e, ERR_NOMEM, "plugins: out of memory")
@@ -59,6 +60,31 @@ int host_new(const struct host_options *options, struct plugin_host **out, struc
     }
     *out = h;
     return 0;
+}
+
+/* ---- messages that can wait --------------------------------------------------------------------
+ */
+
+static void host_on_nudge(struct lane_timer *t)
+{
+    struct plugin_host *h = LIST_ENTRY(t, struct plugin_host, nudge);
+    LIST_FOREACH (it, &h->plugins) {
+        struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        if (p->instance != NULL) {
+            lane_nudge(&p->instance->lane);
+        }
+    }
+}
+
+void host_post_quietly(struct plugin_host *h, struct lane *l, struct lane_msg *m)
+{
+    if (!lane_post_quietly(l, m) || lane_timer_is_set(&h->nudge)) {
+        return;
+    }
+    h->nudge.fire = host_on_nudge;
+    if (!lane_timer_set(&h->home, &h->nudge, lane_now(&h->home) + PLUGIN_NUDGE_MS)) {
+        lane_nudge(l);
+    }
 }
 
 /* ---- without a loop ----------------------------------------------------------------------------

@@ -40,6 +40,7 @@ struct ctx_part {
 struct kvp_ctx {
     struct instance *instance;
     bool is_term;
+    bool follows;               /* without a term it may write unstamped: KVP_FOLLOW */
     struct service_stamp stamp; /* of a term */
     struct list link;           /* instance.terms (lane) */
     atomic_bool closed;         /* calls are refused; set by home, first of all */
@@ -64,6 +65,7 @@ struct kvp_ctx {
     struct list home_requests;
     struct list home_watches;
     struct list home_leases;
+    size_t home_holds; /* calls of objects it answers, until they are gone */
     bool home_ending;
     bool home_drain; /* the drain message came */
 };
@@ -116,7 +118,9 @@ struct instance {
     struct kvp_ctx *home_term; /* the newest one; NULL: it could not be made */
     struct list web_exchanges; /* not ended yet */
     size_t web_exchange_count;
-    bool web_serving; /* init is through: its routes are in the routers */
+    bool web_serving;  /* init is through: its routes are in the routers */
+    struct list calls; /* of objects, that it answers and that have not ended */
+    bool providing;    /* init is through: it may be asked */
 
     /* goes back and forth: one step at a time */
     struct lane_msg step_msg;
@@ -212,7 +216,11 @@ struct plugin_host {
     pthread_mutex_t registry_lock;
     struct http_router client_routes; /* any thread, locked: what the client port has already */
     struct list web_addresses;        /* any thread, locked: listeners of all plugins */
+    struct list providers;            /* any thread, locked */
+    struct lane_timer nudge;          /* home: some lane has messages that could wait */
 };
+/* Home: posts what can wait some milliseconds for the lane's next wake. */
+void host_post_quietly(struct plugin_host *h, struct lane *l, struct lane_msg *m);
 /* Home: an instance is gone. */
 void host_instance_gone(struct plugin_host *h);
 /* Home: something the end of the host waits for is gone. */
@@ -337,6 +345,11 @@ void web_close(struct instance *in);    /* home, when nothing else is left of th
 void web_serve(struct instance *in);    /* home: after init, and when the member is ready */
 void web_home_end(struct instance *in); /* home: ends routes, ports and exchanges */
 void web_send(struct instance *in);     /* lane: what the callback said goes home */
+/* object_provide.c, object_ask.c, object_call.c, object_home.c; object.h has the rest. */
+void object_calls(struct kvp_host *t);
+void object_close(struct instance *in);    /* home, when nothing else is left of the instance */
+void object_home_end(struct instance *in); /* home: it is asked no more */
+void authorize_calls(struct kvp_host *t);  /* authorize.c */
 /* watch.c, lease.c: what home undoes at the end of a context. */
 void watch_end_all(struct kvp_ctx *ctx); /* lane */
 void watch_home_end(struct kvp_ctx *ctx);

@@ -179,6 +179,7 @@ static void instance_free(struct instance *in)
     }
     ctx_close(&in->root);
     web_close(in);
+    object_close(in);
     metric_set_close(&in->metrics);
     mem_free(in->conf);
     mem_free(in);
@@ -238,6 +239,7 @@ int instance_new(struct plugin *p, void *conf, struct instance **out, struct err
     list_init(&in->terms);
     metric_set_init(&in->metrics);
     web_init(in);
+    list_init(&in->calls);
     *out = in;
     h->instances++;
     instance_run(in, STEP_INIT, NULL, 0);

@@ -153,6 +153,7 @@ static void plugin_on_init(struct plugin *p, int err)
     if (err == 0) {
         p->state = HOST_READY;
         web_serve(p->instance);
+        p->instance->providing = true;
         LOG(LOG_INFO, "plugin loaded", F_STR("plugin", p->name),
             F_STR("version", p->descriptor->version), F_STR("path", p->path),
             F_STR("sha256", p->sha256), F_UINT("abi-major", p->descriptor->abi_major),

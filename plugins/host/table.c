@@ -20,6 +20,8 @@ const struct kvp_host *host_table(const char *version)
         log_calls(&table);
         notice_calls(&table);
         web_calls(&table);
+        object_calls(&table);
+        authorize_calls(&table);
         table.size = sizeof(table);
     }
     return &table;

@@ -155,50 +155,6 @@ static void none_item_done(struct kvp_item *item, int64_t result)
     (void)item, (void)result;
 }
 
-static int none_object(struct kvp_ctx *ctx, const struct kvp_object_args *a,
-                       struct kvp_object **out)
-{
-    (void)ctx, (void)a, (void)out;
-    return KVP_UNSUPPORTED;
-}
-
-static void none_object_cancel(struct kvp_object *o)
-{
-    (void)o;
-}
-
-static int none_provide(struct kvp_ctx *ctx, const struct kvp_provide_args *a)
-{
-    (void)ctx, (void)a;
-    return KVP_UNSUPPORTED;
-}
-
-static struct kvp_ctx *none_call_ctx(struct kvp_call *c)
-{
-    (void)c;
-    return NULL;
-}
-
-static int none_call_event(struct kvp_call *c, struct kvp_bytes type, struct kvp_bytes object,
-                           int64_t revision)
-{
-    (void)c, (void)type, (void)object, (void)revision;
-    return KVP_UNSUPPORTED;
-}
-
-static int none_call_answer(struct kvp_call *c, const struct kvp_object_answer *a)
-{
-    (void)c, (void)a;
-    return KVP_UNSUPPORTED;
-}
-
-static int none_authorize(struct kvp_ctx *ctx, const struct kvp_identity *identity, uint32_t verb,
-                          struct kvp_bytes key, struct kvp_bytes end, kvp_done_fn *cb, void *data)
-{
-    (void)ctx, (void)identity, (void)verb, (void)key, (void)end, (void)cb, (void)data;
-    return KVP_UNSUPPORTED;
-}
-
 void unsupported_calls(struct kvp_host *t)
 {
     t->cache_open = none_cache_open;
@@ -227,11 +183,4 @@ void unsupported_calls(struct kvp_host *t)
     t->item_put_if = none_item_put_if;
     t->item_txn = none_item_txn;
     t->item_done = none_item_done;
-    t->object = none_object;
-    t->object_cancel = none_object_cancel;
-    t->provide = none_provide;
-    t->call_ctx = none_call_ctx;
-    t->call_event = none_call_event;
-    t->call_answer = none_call_answer;
-    t->authorize = none_authorize;
 }

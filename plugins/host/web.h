@@ -17,7 +17,7 @@
 
 #include "base/tls.h"
 #include "plugins/host/host_impl.h"
-#include "plugins/host/web_flow.h"
+#include "plugins/host/lane_flow.h"
 #include "rpc/http.h"
 
 /* A plugin's port: the handle it has. Made in init by the lane, home's from then on. */
@@ -88,8 +88,8 @@ struct kvp_http {
     struct instance *instance;
     const struct web_route *route;
     atomic_bool gone;         /* nothing can be said any more; `closed` is on its way */
-    struct web_flow answer;   /* bytes of the answer, from the lane to home */
-    struct web_flow body;     /* bytes of the request, from home to the lane */
+    struct lane_flow answer;  /* bytes of the answer, from the lane to home */
+    struct lane_flow body;    /* bytes of the request, from home to the lane */
     struct lane_msg begin;    /* home -> lane */
     struct lane_msg writable; /* home -> lane */
     struct lane_msg closed;   /* home -> lane, the last one */

@@ -29,7 +29,11 @@ void web_over(struct kvp_http *x, bool complete, bool settled)
     x->instance->web_exchange_count--;
     atomic_store(&x->gone, true);
     x->closed.run = web_on_closed;
-    lane_post(&x->instance->lane, &x->closed);
+    if (settled) {
+        host_post_quietly(x->instance->host, &x->instance->lane, &x->closed);
+    } else {
+        lane_post(&x->instance->lane, &x->closed);
+    }
 }
 
 static void web_on_peer_gone(struct http_request *req)
@@ -55,7 +59,7 @@ static void web_taken(struct kvp_http *x, struct web_out *o)
     }
     o->bytes = 0;
     o->count = 0;
-    if (web_flow_taken(&x->answer, n)) {
+    if (lane_flow_taken(&x->answer, n)) {
         x->writable.run = web_on_writable;
         lane_post(&x->instance->lane, &x->writable);
     }
@@ -152,9 +156,9 @@ static void web_on_body(struct http_request *req, struct slice bytes, bool end)
     if (bytes.len > 0) {
         memcpy(c->bytes, bytes.data, bytes.len);
     }
-    web_flow_add(&x->body, bytes.len);
+    lane_flow_add(&x->body, bytes.len);
     lane_post(&x->instance->lane, &c->msg);
-    if (!end && !web_flow_open(&x->body)) {
+    if (!end && !lane_flow_open(&x->body)) {
         http_pause_body(req);
     }
 }
@@ -162,7 +166,7 @@ static void web_on_body(struct http_request *req, struct slice bytes, bool end)
 void web_on_resume(struct lane_msg *m)
 {
     struct kvp_http *x = LIST_ENTRY(m, struct kvp_http, resume);
-    web_flow_told(&x->body);
+    lane_flow_told(&x->body);
     if (x->req != NULL) {
         http_resume_body(x->req);
     }

@@ -254,7 +254,7 @@ static int host_http_write(struct kvp_http *x, struct kvp_bytes bytes)
     if (bytes.len == 0) {
         return 0;
     }
-    if (!web_flow_open(&x->answer)) {
+    if (!lane_flow_open(&x->answer)) {
         return KVP_BUSY;
     }
     if (x->saying != NULL && x->saying->count == WEB_PARTS_MAX && x->saying->room < bytes.len) {
@@ -263,7 +263,7 @@ static int host_http_write(struct kvp_http *x, struct kvp_bytes bytes)
     struct web_out *o = web_saying(x);
     reason = o != NULL ? web_append(o, bytes_slice(bytes)) : KVP_NO_MEMORY;
     if (reason == 0) {
-        web_flow_add(&x->answer, bytes.len);
+        lane_flow_add(&x->answer, bytes.len);
         atomic_fetch_add(&x->instance->web_bytes, bytes.len);
     }
     return reason;
@@ -273,7 +273,7 @@ void web_on_writable(struct lane_msg *m)
 {
     struct kvp_http *x = LIST_ENTRY(m, struct kvp_http, writable);
     const struct kvp_route_args *a = &x->route->args;
-    web_flow_told(&x->answer);
+    lane_flow_told(&x->answer);
     if (a->writable != NULL && !x->finished && !atomic_load(&x->gone)) {
         callback_enter(x->instance, "http writable", x->path, 0);
         a->writable(a->data, x);
@@ -337,7 +337,7 @@ static void web_deliver(struct kvp_http *x)
             callback_leave(in);
         }
         /* Nobody waits for the rest of a body that was answered already. */
-        bool tell = web_flow_taken(&x->body, c->len) && !x->finished;
+        bool tell = lane_flow_taken(&x->body, c->len) && !x->finished;
         mem_free(c);
         if (tell) {
             x->resume.run = web_on_resume;

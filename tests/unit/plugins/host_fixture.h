@@ -5,6 +5,8 @@
 #ifndef KVD_TESTS_UNIT_PLUGINS_HOST_FIXTURE_H
 #define KVD_TESTS_UNIT_PLUGINS_HOST_FIXTURE_H
 
+#include <stdatomic.h>
+
 #include "plugins/host/host.h"
 #include "tests/unit/kvd/serve_fixture.h"
 
@@ -216,7 +218,7 @@ static inline void probe_lead(void)
 struct inside {
     void (*fn)(void *data);
     void *data;
-    bool done;
+    atomic_bool done;
 };
 
 static void inside_on_post(void *data)
