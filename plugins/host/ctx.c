@@ -48,7 +48,7 @@ void ctx_init(struct kvp_ctx *ctx, struct instance *instance, const struct servi
 {
     memset(ctx, 0, sizeof(*ctx));
     ctx->instance = instance;
-    ctx->follows = (instance->descriptor->flags & KVP_FOLLOW) != 0;
+    ctx->writer = instance->descriptor;
     if (stamp != NULL) {
         ctx->is_term = true;
         ctx->stamp = *stamp;
@@ -102,7 +102,7 @@ int ctx_check(const struct kvp_ctx *ctx)
 int ctx_check_write(const struct kvp_ctx *ctx)
 {
     int reason = ctx_check(ctx);
-    if (reason == 0 && !ctx->is_term && !ctx->follows) {
+    if (reason == 0 && !ctx->is_term && (ctx->writer->flags & KVP_FOLLOW) == 0) {
         reason = KVP_NOT_LEADER;
     }
     return reason;

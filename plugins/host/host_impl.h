@@ -40,10 +40,10 @@ struct ctx_part {
 struct kvp_ctx {
     struct instance *instance;
     bool is_term;
-    bool follows;               /* without a term it may write unstamped: KVP_FOLLOW */
-    struct service_stamp stamp; /* of a term */
-    struct list link;           /* instance.terms (lane) */
-    atomic_bool closed;         /* calls are refused; set by home, first of all */
+    const struct kvp_plugin *writer; /* whose KVP_FOLLOW lets it write without a stamp */
+    struct service_stamp stamp;      /* of a term */
+    struct list link;                /* instance.terms (lane) */
+    atomic_bool closed;              /* calls are refused; set by home, first of all */
 
     /* lane */
     struct list requests;

@@ -105,7 +105,7 @@ static struct kvp_call *call_new(struct kvp_object *o, const struct provider *p)
         stamp.plugin = c->stamp_plugin;
     }
     ctx_init(&c->ctx, p->instance, asker->is_term ? &stamp : NULL);
-    c->ctx.follows = asker->follows;
+    c->ctx.writer = asker->writer;
     c->object = o;
     o->call = c;
     list_init(&c->link);

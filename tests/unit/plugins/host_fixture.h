@@ -24,7 +24,7 @@ struct probe {
     struct kvp_ctx *root;
     struct kvp_ctx *term;
     uint64_t term_number;
-    unsigned inits, starts, stops, finis;
+    atomic_uint inits, starts, stops, finis;
     int32_t stop_reason;
     int init_result;
     int start_result;
