@@ -228,6 +228,34 @@
 #define PLUGIN_LOG_FIELDS_MAX 24u
 /* A callback longer than this is logged: the plugin's other events waited for it. */
 #define PLUGIN_CALLBACK_MS_MAX 10u
+/* HTTP of plugins. Exchanges of one plugin at once, and bytes of answers they have queued all
+ * together: beyond, new requests are answered 503. */
+#define PLUGIN_HTTP_EXCHANGES_MAX 65536u
+#define PLUGIN_HTTP_BYTES_MAX     (256u * 1024u * 1024u)
+/* Bytes one exchange (or watch of objects) has under way in one direction between a plugin's lane
+ * and the store loop: from high water on its sender waits, until low water (include/kvplugin.h
+ * promises 64 KiB). */
+#define PLUGIN_FLOW_HIGH_BYTES (64u * 1024u)
+#define PLUGIN_FLOW_LOW_BYTES  (32u * 1024u)
+/* One http_write: an object as large as the store takes, in any encoding. */
+#define PLUGIN_HTTP_WRITE_BYTES_MAX (4u * 1024u * 1024u)
+/* A request body when the route says nothing: what the API server takes. */
+#define PLUGIN_HTTP_BODY_BYTES (3u * 1024u * 1024u)
+/* Headers of one answer and their bytes. */
+#define PLUGIN_HTTP_HEADERS_MAX      64u
+#define PLUGIN_HTTP_HEADER_BYTES_MAX (16u * 1024u)
+/* Ports and routes of one plugin. */
+#define PLUGIN_HTTP_LISTENERS_MAX 16u
+#define PLUGIN_HTTP_ROUTES_MAX    1024u
+/* The end of an exchange that was answered waits so long for something else that wakes the plugin's
+ * lane: a wake costs more than all the rest of a small answer. */
+#define PLUGIN_NUDGE_MS 2u
+/* Body of one object request, answer or event between plugins, and what an event costs besides. */
+#define PLUGIN_OBJECT_BYTES_MAX   (64u * 1024u * 1024u)
+#define PLUGIN_OBJECT_EVENT_BYTES 128u
+#define PLUGIN_PROVIDES_MAX       1024u
+/* What is queued on the connections of a plugin that ends may still go out for so long. */
+#define PLUGIN_HTTP_GRACE_MS 500u
 /* A plugin's name and the whole --plugin argument. */
 #define PLUGIN_NAME_BYTES_MAX 48u
 #define PLUGIN_SPEC_BYTES_MAX 4096u

@@ -8,7 +8,7 @@
  *
  * TLS 1.2 and 1.3, ALPN h2 and http/1.1, no renegotiation, no compression, no session tickets or
  * caches: a connection lives long, and a resumed session would pass by a changed trust. One thread
- * for a context and its connections. */
+ * for a context and its connections; a context may be made on another one and handed over. */
 #ifndef KVD_BASE_TLS_H
 #define KVD_BASE_TLS_H
 
@@ -35,6 +35,10 @@ struct tls_options {
     const char *key_file;  /* PEM, without passphrase */
     const char *ca_file;   /* PEM: who may have signed clients' certificates, roots or
                               intermediates; NULL: the system's list when clients are required */
+    /* Instead of the files, when cert_pem is not empty: the same as bytes, read during the call. */
+    struct slice cert_pem;
+    struct slice key_pem;
+    struct slice ca_pem;
     enum tls_client_auth client_auth;
     /* TLS 1.2 suites by their IANA names (Go's, also its short ..._CHACHA20_POLY1305), ended by
      * NULL; NULL or empty: the default. Those of TLS 1.3 may be among them and change nothing, as
@@ -57,6 +61,9 @@ int tls_context_reload(struct tls_context *x, struct errmsg *e);
  * so the cost is three stat calls per second. A failure is logged once per change, and tried again:
  * certificate and key are seldom replaced at the same instant. now_ms is monotonic. */
 void tls_context_refresh(struct tls_context *x, uint64_t now_ms);
+/* x goes on with the certificate, key, trust and versions of `from`, which is freed: connections
+ * made from now on use them. */
+void tls_context_take(struct tls_context *x, struct tls_context *from);
 /* How often new files were taken up. */
 uint64_t tls_context_reloads(const struct tls_context *x);
 

@@ -148,13 +148,9 @@ static void tls_warn_about_time(const X509 *cert, const char *path)
     }
 }
 
-static int tls_load_chain(SSL_CTX *ssl, const char *path, struct errmsg *e)
+static int tls_load_chain(SSL_CTX *ssl, const char *path, struct slice text, struct errmsg *e)
 {
-    struct buf text;
-    int err = tls_read_file(path, &text, e);
-    if (err != 0) {
-        return err;
-    }
+    int err = 0;
     ERR_clear_error();
     BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
     X509 *cert = bio != NULL ? PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL) : NULL;
@@ -180,7 +176,6 @@ static int tls_load_chain(SSL_CTX *ssl, const char *path, struct errmsg *e)
     }
     ERR_clear_error();
     BIO_free(bio);
-    buf_close(&text);
     return err;
 }
 
@@ -192,13 +187,9 @@ static int tls_no_passphrase(char *out, int size, int writing, void *data)
     return -1;
 }
 
-static int tls_load_key(SSL_CTX *ssl, const char *path, struct errmsg *e)
+static int tls_load_key(SSL_CTX *ssl, const char *path, struct slice text, struct errmsg *e)
 {
-    struct buf text;
-    int err = tls_read_file(path, &text, e);
-    if (err != 0) {
-        return err;
-    }
+    int err = 0;
     ERR_clear_error();
     bool encrypted = false;
     BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
@@ -221,21 +212,13 @@ static int tls_load_key(SSL_CTX *ssl, const char *path, struct errmsg *e)
     ERR_clear_error();
     EVP_PKEY_free(key);
     BIO_free(bio);
-    if (text.data != NULL) {
-        OPENSSL_cleanse(text.data, text.cap);
-    }
-    buf_close(&text);
     return err;
 }
 
 /* Every certificate of the file is trusted by itself, also an intermediate: as Go's pools are. */
-static int tls_load_trust(SSL_CTX *ssl, const char *path, struct errmsg *e)
+static int tls_load_trust(SSL_CTX *ssl, const char *path, struct slice text, struct errmsg *e)
 {
-    struct buf text;
-    int err = tls_read_file(path, &text, e);
-    if (err != 0) {
-        return err;
-    }
+    int err = 0;
     ERR_clear_error();
     BIO *bio = BIO_new_mem_buf(text.data, (int)text.len);
     size_t count = 0;
@@ -253,7 +236,6 @@ static int tls_load_trust(SSL_CTX *ssl, const char *path, struct errmsg *e)
     }
     ERR_clear_error();
     BIO_free(bio);
-    buf_close(&text);
     return err;
 }
 
@@ -300,25 +282,55 @@ static int tls_set_up(const struct tls_context *x, SSL_CTX *ssl, struct errmsg *
     return 0;
 }
 
-static int tls_load(const struct tls_context *x, SSL_CTX **out, struct errmsg *e)
+/* One of certificate, key, trust: the bytes given, or the file's. */
+static int tls_load_part(const struct tls_context *x, SSL_CTX *ssl, int which,
+                         const struct slice *pem, struct errmsg *e)
+{
+    static const char *const names[] = {"certificate", "key", "client CA"};
+    static int (*const loaders[])(SSL_CTX *, const char *, struct slice,
+                                  struct errmsg *) = {tls_load_chain, tls_load_key, tls_load_trust};
+    if (pem != NULL) {
+        return pem[which].len > TLS_FILE_BYTES_MAX
+                   ? errmsg_set(e, ERR_INVALID, "%s: larger than %u bytes", names[which],
+                                TLS_FILE_BYTES_MAX)
+                   : loaders[which](ssl, names[which], pem[which], e);
+    }
+    struct buf text;
+    int err = tls_read_file(x->files[which], &text, e);
+    if (err != 0) {
+        return err;
+    }
+    err = loaders[which](ssl, x->files[which], buf_slice(&text), e);
+    if (which == TLS_KEY && text.data != NULL) {
+        OPENSSL_cleanse(text.data, text.cap);
+    }
+    buf_close(&text);
+    return err;
+}
+
+/* pem: TLS_FILES slices, or NULL for the files. */
+static int tls_load(const struct tls_context *x, const struct slice *pem, SSL_CTX **out,
+                    struct errmsg *e)
 {
     SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
     if (ssl == NULL) {
         return errmsg_set(e, ERR_NOMEM, "TLS: out of memory");
     }
+    bool trust = pem != NULL ? pem[TLS_CA].len > 0 : x->files[TLS_CA] != NULL;
     int err = tls_set_up(x, ssl, e);
     if (err == 0) {
-        err = tls_load_chain(ssl, x->files[TLS_CERT], e);
+        err = tls_load_part(x, ssl, TLS_CERT, pem, e);
     }
     if (err == 0) {
-        err = tls_load_key(ssl, x->files[TLS_KEY], e);
+        err = tls_load_part(x, ssl, TLS_KEY, pem, e);
     }
     if (err == 0 && SSL_CTX_check_private_key(ssl) != 1) {
         err = errmsg_set(e, ERR_INVALID, "%s, %s: private key does not match public key",
-                         x->files[TLS_CERT], x->files[TLS_KEY]);
+                         pem != NULL ? "certificate" : x->files[TLS_CERT],
+                         pem != NULL ? "key" : x->files[TLS_KEY]);
     }
-    if (err == 0 && x->files[TLS_CA] != NULL) {
-        err = tls_load_trust(ssl, x->files[TLS_CA], e);
+    if (err == 0 && trust) {
+        err = tls_load_part(x, ssl, TLS_CA, pem, e);
     } else if (err == 0 && x->client_auth == TLS_CLIENT_REQUIRE) {
         (void)SSL_CTX_set_default_verify_paths(ssl);
     }
@@ -387,7 +399,11 @@ static int tls_set_ciphers(struct tls_context *x, const char *const *suites, str
 
 struct tls_context *tls_context_new(const struct tls_options *options, struct errmsg *e)
 {
-    const char *files[TLS_FILES] = {options->cert_file, options->key_file, options->ca_file};
+    const struct slice pem[TLS_FILES] = {options->cert_pem, options->key_pem, options->ca_pem};
+    const bool bytes = pem[TLS_CERT].len > 0;
+    const char *files[TLS_FILES] = {bytes ? NULL : options->cert_file,
+                                    bytes ? NULL : options->key_file,
+                                    bytes ? NULL : options->ca_file};
     struct tls_context *x = mem_zalloc(sizeof(*x));
     if (x == NULL) {
         (void)errmsg_set(e, ERR_NOMEM, "TLS: out of memory");
@@ -405,7 +421,8 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct er
         }
     }
     tls_stamps(x, x->loaded);
-    if (tls_set_ciphers(x, options->cipher_suites, e) != 0 || tls_load(x, &x->ssl, e) != 0) {
+    if (tls_set_ciphers(x, options->cipher_suites, e) != 0 ||
+        tls_load(x, bytes ? pem : NULL, &x->ssl, e) != 0) {
         tls_context_free(x);
         return NULL;
     }
@@ -415,7 +432,7 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct er
 static int tls_context_load(struct tls_context *x, const struct tls_stamp *stamps, struct errmsg *e)
 {
     SSL_CTX *ssl;
-    int err = tls_load(x, &ssl, e);
+    int err = tls_load(x, NULL, &ssl, e);
     if (err != 0) {
         return err;
     }
@@ -426,8 +443,20 @@ static int tls_context_load(struct tls_context *x, const struct tls_stamp *stamp
     return 0;
 }
 
+void tls_context_take(struct tls_context *x, struct tls_context *from)
+{
+    struct tls_context old = *x;
+    *x = *from;
+    x->reloads = old.reloads + 1;
+    *from = old;
+    tls_context_free(from);
+}
+
 int tls_context_reload(struct tls_context *x, struct errmsg *e)
 {
+    if (x->files[TLS_CERT] == NULL) {
+        return errmsg_set(e, ERR_INVALID, "the certificate was given as bytes");
+    }
     /* Looked at before they are read: a change in between is seen as one later. */
     struct tls_stamp stamps[TLS_FILES];
     tls_stamps(x, stamps);
@@ -436,7 +465,7 @@ int tls_context_reload(struct tls_context *x, struct errmsg *e)
 
 void tls_context_refresh(struct tls_context *x, uint64_t now_ms)
 {
-    if (x->checked && now_ms - x->checked_ms < TLS_CHECK_MS) {
+    if (x->files[TLS_CERT] == NULL || (x->checked && now_ms - x->checked_ms < TLS_CHECK_MS)) {
         return;
     }
     x->checked = true;

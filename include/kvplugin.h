@@ -527,7 +527,11 @@ struct kvp_controller_args {
 };
 
 /* ---- http --------------------------------------------------------------------------------------
- * HTTP/1.1 and HTTP/2 alike. Answers may stream for hours. */
+ * HTTP/1.1 and HTTP/2 alike. Answers may stream for hours. The host writes Date, lengths and what
+ * belongs to the connection; Content-Length of http_respond is taken as a promise. A route on kvd's
+ * client port stands beside kvd's own and has its CORS rules and host whitelist; there HTTP/2
+ * without TLS is for gRPC only, as in etcd. When the plugin ends, requests not yet answered get
+ * 503, answers that began are broken off. */
 
 struct kvp_identity {
     uint32_t size;
@@ -548,6 +552,10 @@ struct kvp_listen_args {
     uint32_t connections_max;           /* 0 = the host's default */
     struct kvp_bytes cert_pem, key_pem; /* both empty = plain HTTP */
     struct kvp_bytes client_ca_pem;     /* empty = no client certificates asked for */
+    /* Once, when the member is ready: the port is open (why NULL), or could not be opened (why is
+     * the sentence that is also in the log) and no request will come. May be NULL. */
+    void (*opened)(void *data, struct kvp_listener *listener, const char *why);
+    void *data; /* of opened */
 };
 #define KVP_CLIENT_CERT_REQUIRED 1u /* connections without a valid one are refused */
 
@@ -567,15 +575,15 @@ struct kvp_route_args {
     uint32_t size;
     uint32_t body_bytes_max;       /* larger bodies are answered 413 by the host; 0 = 3 MiB */
     struct kvp_listener *listener; /* NULL = kvd's client port */
-    const char *method;            /* "GET"; "*" = any */
+    const char *method;            /* "GET" (HEAD too); "*" = any */
     const char *pattern;           /* "/hello": exactly it; "/hello/" and below: "/hello/""*" */
     /* A request; r lives until it returns. Answer now or later. Required. */
     void (*begin)(void *data, struct kvp_http *x, const struct kvp_http_request *r);
     /* The body in pieces, last = 1 on the final one (which may be empty). NULL: thrown away. */
     void (*body)(void *data, struct kvp_http *x, struct kvp_bytes bytes, int last);
     void (*writable)(void *data, struct kvp_http *x); /* after http_write said KVP_BUSY */
-    /* Exactly once for each begin: answered to the end, or client gone (complete = 0). x is dead
-     * when it returns. Free what http_set_data holds. */
+    /* Exactly once for each begin: the whole answer is on its way (complete = 1), or client gone,
+     * aborted, ended by the host (0). x is dead when it returns. Free what http_set_data holds. */
     void (*closed)(void *data, struct kvp_http *x, int complete);
     void *data;
 };
@@ -619,7 +627,8 @@ struct kvp_object_args {
     uint32_t size;
     uint32_t reserved;
     struct kvp_object_request request;
-    const struct kvp_identity *identity; /* NULL = this plugin's own */
+    /* NULL = this plugin's own: user "kvd:plugin:NAME", group "kvd:plugins". */
+    const struct kvp_identity *identity;
     /* Once. r: OK when the provider answered, whatever the status. WATCH: at the end. */
     void (*done)(void *data, const struct kvp_result *r, const struct kvp_object_answer *a);
     /* WATCH: one event: type "ADDED", "MODIFIED", "DELETED", "BOOKMARK" or "ERROR". */
@@ -829,13 +838,17 @@ struct kvp_host {
     int64_t (*item_txn)(struct kvp_item *item, struct kvp_txn *txn);
     void (*item_done)(struct kvp_item *item, int64_t result);
 
-    /* HTTP. http_listen and http_route: in init only; EXISTS: address or pattern is taken. The port
-     * opens when the member is ready to serve. Then for each request: http_respond once, http_write
-     * as often as wanted, http_finish. http_write takes all or nothing: KVP_BUSY = nothing, wait
-     * for `writable` (64 KiB always fit when nothing is queued). http_finish: no more will be
-     * written; without http_respond before it the answer is 500. http_abort resets the stream.
-     * http_pause: 1 stops `body` (the client is slowed down), 0 goes on. All of them answer STOPPED
-     * once the client is gone; `closed` is on its way then. */
+    /* HTTP. http_listen and http_route: in init only; EXISTS: address or pattern is taken. A bad
+     * address, certificate or key: INVALID; e has the sentence, also for EXISTS. The port is known
+     * at once, and opens when the member is ready to serve: `opened`. Then for each request:
+     * http_respond once (INVALID: a header that is not one line), http_write as often as wanted,
+     * http_finish. http_write takes all or nothing: KVP_BUSY = nothing, wait for `writable`; what
+     * is offered when less than 64 KiB are queued is taken, up to 4 MiB (TOO_LARGE: split it).
+     * http_finish: no more will be written; without http_respond before it the answer is 500.
+     * http_abort resets the stream. http_pause: 1 stops `body` (the client is slowed down; that it
+     * left may be seen only after it), 0 goes on. All of them answer STOPPED once the client is
+     * gone; `closed` is on its way then. What a callback writes leaves when it returns.
+     * http_certificate is at the table's end. */
     int (*http_listen)(struct kvp_ctx *ctx, const struct kvp_listen_args *a,
                        struct kvp_listener **out, uint32_t *out_port, struct kvp_errmsg *e);
     int (*http_route)(struct kvp_ctx *ctx, const struct kvp_route_args *a);
@@ -848,11 +861,17 @@ struct kvp_host {
     void (*http_abort)(struct kvp_http *x);
     void (*http_pause)(struct kvp_http *x, int pause);
 
-    /* Objects. object: NOT_FOUND when nobody provides that resource. object_cancel: no callback
-     * runs after it; out may be NULL when it is never canceled. provide: in init only.
-     * call_answer: once; ends the call, also a watch. call_event: KVP_BUSY = not taken, wait for
-     * `writable`. call_ctx: a context for this call's own reads and writes: writes carry the
-     * asker's stamp; ends with the call. */
+    /* Objects. object: refused through done with NOT_FOUND when nobody provides that resource, with
+     * UNAVAILABLE when the provider ends; what might have changed something is then UNKNOWN, also
+     * with STOPPED. Any member's provider is the one in the same process. object_cancel: no
+     * callback runs after it; out may be NULL when it is never canceled. provide: in init only;
+     * EXISTS: somebody provides exactly that. Of several that match, the one with most names that
+     * are not "*" is asked, resource before group before version. call_answer: once; ends the call,
+     * also a watch; c is dead after it. call_event: KVP_BUSY = not taken, wait for `writable`.
+     * call_ctx: a context for this call's own reads and writes: reads see at least what the asker
+     * has seen; writes carry the asker's stamp (without one: NOT_LEADER unless the asker has
+     * KVP_FOLLOW). It ends with the call: then its requests are answered with STOPPED, and it may
+     * not be used any more. A plugin may ask itself. */
     int (*object)(struct kvp_ctx *ctx, const struct kvp_object_args *a, struct kvp_object **out);
     void (*object_cancel)(struct kvp_object *o);
     int (*provide)(struct kvp_ctx *ctx, const struct kvp_provide_args *a);
@@ -862,7 +881,8 @@ struct kvp_host {
     int (*call_answer)(struct kvp_call *c, const struct kvp_object_answer *a);
 
     /* Auth: may this identity do that in the store's own roles? cb: OK or FORBIDDEN. verb: GET
-     * (read) or UPDATE (write); end as in kvp_range. */
+     * (read) or UPDATE (write); end as in kvp_range. While the store has no users and roles (auth
+     * off), everybody may do all. */
     int (*authorize)(struct kvp_ctx *ctx, const struct kvp_identity *identity, uint32_t verb,
                      struct kvp_bytes key, struct kvp_bytes end, kvp_done_fn *cb, void *data);
 
@@ -902,6 +922,13 @@ struct kvp_host {
     void *(*alloc)(struct kvp_ctx *ctx, size_t size);
     void *(*dup)(struct kvp_ctx *ctx, struct kvp_bytes bytes);
     void (*release)(struct kvp_ctx *ctx, void *memory);
+
+    /* HTTP, while it runs: another certificate and key, and whom to trust (client_ca_pem empty: no
+     * client certificates), for connections that come from now on; e may be NULL. INVALID with the
+     * sentence: the old ones stay. Only for a listener that was made with a certificate. */
+    int (*http_certificate)(struct kvp_listener *listener, struct kvp_bytes cert_pem,
+                            struct kvp_bytes key_pem, struct kvp_bytes client_ca_pem,
+                            struct kvp_errmsg *e);
 };
 
 #ifdef __cplusplus

@@ -137,6 +137,9 @@ static void server_on_ready(void *data)
         F_HEX("member-id", s->dir.member_id), F_HEX("cluster-id", s->dir.cluster_id),
         F_INT("revision", kv_revision(serve_kv(s->serve))));
     server_announce(&s->cfg->listen_client);
+    if (s->host != NULL) {
+        host_ready(s->host);
+    }
     s->callbacks.ready(s->callbacks.data);
 }
 
@@ -157,6 +160,7 @@ static void server_load_plugins(struct kvd_server *s)
     const struct kvd_config *cfg = s->cfg;
     struct host_options options = {.service = serve_service(s->serve),
                                    .loop = s->loop,
+                                   .clients = s->clients,
                                    .data_dir = cfg->data_dir,
                                    .member_id = s->dir.member_id,
                                    .version = KVD_VERSION};

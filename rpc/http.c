@@ -29,6 +29,16 @@ struct slice http_query(const struct http_request *req)
     return req->query;
 }
 
+struct slice http_header_lines(const struct http_request *req)
+{
+    return req->lines;
+}
+
+bool http_has_body(const struct http_request *req)
+{
+    return !req->body_ended;
+}
+
 struct slice http_body(const struct http_request *req)
 {
     return buf_slice(&req->body);

@@ -57,6 +57,10 @@ struct slice http_header(const struct http_request *req, const char *lowercase_n
 /* Walks all headers, names in lower case. *position starts at 0. Returns false at the end. */
 bool http_header_next(const struct http_request *req, size_t *position, struct slice *name,
                       struct slice *value);
+/* All of them as they are kept: "name:value\n" for each, names in lower case. */
+struct slice http_header_lines(const struct http_request *req);
+/* false: no byte of a body follows. */
+bool http_has_body(const struct http_request *req);
 /* The whole body, for routes without streams_body. */
 struct slice http_body(const struct http_request *req);
 /* 10, 11 or 20: HTTP/1.0, 1.1 or 2. */

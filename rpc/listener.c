@@ -150,6 +150,12 @@ static int listener_address(const char *host, uint16_t port, struct sockaddr_sto
     return uv_ip6_addr(host, port, (struct sockaddr_in6 *)out);
 }
 
+static uint16_t listener_port(const struct sockaddr_storage *address)
+{
+    return ntohs(address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
+                                                : ((const struct sockaddr_in *)address)->sin_port);
+}
+
 static int listener_open_tcp(struct listener *l, const char *host, uint16_t port, struct errmsg *e)
 {
     struct sockaddr_storage address;
@@ -181,9 +187,7 @@ static int listener_open_tcp(struct listener *l, const char *host, uint16_t port
     }
     int size = sizeof(address);
     if (uv_tcp_getsockname(&l->uv.tcp, (struct sockaddr *)&address, &size) == 0) {
-        l->port =
-            ntohs(address.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&address)->sin6_port
-                                                : ((const struct sockaddr_in *)&address)->sin_port);
+        l->port = listener_port(&address);
     }
     return 0;
 }
@@ -193,8 +197,8 @@ int rpc_server_listen(struct rpc_server *s, const char *host, uint16_t port, str
     return rpc_server_listen_tls(s, host, port, NULL, false, e);
 }
 
-int rpc_server_listen_tls(struct rpc_server *s, const char *host, uint16_t port,
-                          struct tls_context *tls, bool plain_too, struct errmsg *e)
+static int listener_new(struct rpc_server *s, const char *host, struct tls_context *tls,
+                        bool plain_too, struct listener **out, struct errmsg *e)
 {
     if (tls != NULL && s->plain_buffer == NULL) {
         s->plain_buffer = mem_alloc(RPC_READ_BUFFER_BYTES);
@@ -213,8 +217,13 @@ int rpc_server_listen_tls(struct rpc_server *s, const char *host, uint16_t port,
     l->server = s;
     l->tls = tls;
     l->plain_too = plain_too;
-    int err = strncmp(host, "unix:", 5) == 0 ? listener_open_unix(l, host + 5, e)
-                                             : listener_open_tcp(l, host, port, e);
+    *out = l;
+    return 0;
+}
+
+/* Keeps a listener that is open, or lets it go. */
+static void listener_settle(struct rpc_server *s, struct listener *l, int err)
+{
     if (err == 0) {
         s->listeners[s->listener_count++] = l;
     } else if (l->uv.handle.data != NULL) {
@@ -222,6 +231,78 @@ int rpc_server_listen_tls(struct rpc_server *s, const char *host, uint16_t port,
     } else {
         mem_free(l);
     }
+}
+
+int rpc_server_listen_tls(struct rpc_server *s, const char *host, uint16_t port,
+                          struct tls_context *tls, bool plain_too, struct errmsg *e)
+{
+    struct listener *l;
+    int err = listener_new(s, host, tls, plain_too, &l, e);
+    if (err != 0) {
+        return err;
+    }
+    err = strncmp(host, "unix:", 5) == 0 ? listener_open_unix(l, host + 5, e)
+                                         : listener_open_tcp(l, host, port, e);
+    listener_settle(s, l, err);
+    return err;
+}
+
+/* ---- sockets bound beforehand ---------------------------------------------------------------- */
+
+int rpc_bind(const char *host, uint16_t port, int *out_fd, uint16_t *out_port, struct errmsg *e)
+{
+    struct sockaddr_storage address = {0};
+    const char *left = strchr(host, ':') != NULL && host[0] != '[' ? "[" : "";
+    const char *right = left[0] != '\0' ? "]" : "";
+    if (listener_address(host, port, &address) != 0) {
+        return errmsg_set(e, ERR_INVALID, "listen tcp %s%s%s:%u: not an IP address", left, host,
+                          right, port);
+    }
+    socklen_t size =
+        address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int on = 1;
+    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        bind(fd, (const struct sockaddr *)&address, size) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
+        int err = errmsg_set(e, ERR_IO, "listen tcp %s%s%s:%u: bind: %s", left, host, right, port,
+                             uv_strerror(uv_translate_sys_error(errno)));
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return err;
+    }
+    *out_fd = fd;
+    *out_port = listener_port(&address);
+    return 0;
+}
+
+int rpc_server_listen_fd(struct rpc_server *s, int fd, struct tls_context *tls, struct errmsg *e)
+{
+    struct listener *l;
+    int err = listener_new(s, "tcp", tls, false, &l, e);
+    if (err != 0) {
+        (void)close(fd);
+        return err;
+    }
+    int rv = uv_tcp_init(s->loop, &l->uv.tcp);
+    if (rv == 0) {
+        s->open_handles++;
+        l->uv.handle.data = l;
+        rv = uv_tcp_open(&l->uv.tcp, fd);
+    }
+    if (rv != 0) {
+        (void)close(fd);
+    } else {
+        rv = uv_listen(&l->uv.stream, LISTENER_BACKLOG, listener_connection);
+    }
+    struct sockaddr_storage address;
+    int size = sizeof(address);
+    if (rv == 0 && uv_tcp_getsockname(&l->uv.tcp, (struct sockaddr *)&address, &size) == 0) {
+        l->port = listener_port(&address);
+    }
+    err = rv == 0 ? 0 : errmsg_set(e, ERR_IO, "listen tcp: %s", uv_strerror(rv));
+    listener_settle(s, l, err);
     return err;
 }
 

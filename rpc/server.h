@@ -60,6 +60,13 @@ int rpc_server_listen(struct rpc_server *s, const char *host, uint16_t port, str
  * same address in http:// and https:// URLs, W-04); else such connections are refused. */
 int rpc_server_listen_tls(struct rpc_server *s, const char *host, uint16_t port,
                           struct tls_context *tls, bool plain_too, struct errmsg *e);
+/* Binds a TCP socket that rpc_server_listen_fd takes, so that a wrong or taken address is known
+ * before anything is served (one that is bound elsewhere and not listened on yet is found only by
+ * rpc_server_listen_fd). *out_port: the port it has, also when 0 was asked for. 0, or ERR_INVALID,
+ * ERR_IO with the sentence. Any thread. */
+int rpc_bind(const char *host, uint16_t port, int *out_fd, uint16_t *out_port, struct errmsg *e);
+/* Opens a listener on such a socket; tls NULL = none. Takes fd, also when it fails. */
+int rpc_server_listen_fd(struct rpc_server *s, int fd, struct tls_context *tls, struct errmsg *e);
 /* The port of listener number `i` in order of listening (useful with port 0). */
 uint16_t rpc_server_port(const struct rpc_server *s, size_t i);
 

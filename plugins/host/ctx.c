@@ -31,7 +31,8 @@ static void ctx_on_drain(struct lane_msg *m)
 
 void ctx_home_check(struct kvp_ctx *ctx)
 {
-    if (ctx->home_drain && list_empty(&ctx->home_requests) && list_empty(&ctx->home_watches)) {
+    if (ctx->home_drain && ctx->home_holds == 0 && list_empty(&ctx->home_requests) &&
+        list_empty(&ctx->home_watches)) {
         ctx->home_drain = false; /* once */
         lane_post(&ctx->instance->lane, &ctx->drained);
     }
@@ -48,6 +49,7 @@ void ctx_init(struct kvp_ctx *ctx, struct instance *instance, const struct servi
 {
     memset(ctx, 0, sizeof(*ctx));
     ctx->instance = instance;
+    ctx->writer = instance->descriptor;
     if (stamp != NULL) {
         ctx->is_term = true;
         ctx->stamp = *stamp;
@@ -81,6 +83,10 @@ void ctx_end(struct kvp_ctx *ctx, int32_t reason, void (*ended)(struct kvp_ctx *
     request_cancel_all(ctx);
     watch_home_end(ctx);
     lease_home_end(ctx);
+    if (ctx == &ctx->instance->root) {
+        web_home_end(ctx->instance);
+        object_home_end(ctx->instance);
+    }
     lane_post(&ctx->instance->lane, &ctx->end);
 }
 
@@ -98,7 +104,7 @@ int ctx_check(const struct kvp_ctx *ctx)
 int ctx_check_write(const struct kvp_ctx *ctx)
 {
     int reason = ctx_check(ctx);
-    if (reason == 0 && !ctx->is_term && (ctx->instance->descriptor->flags & KVP_FOLLOW) == 0) {
+    if (reason == 0 && !ctx->is_term && (ctx->writer->flags & KVP_FOLLOW) == 0) {
         reason = KVP_NOT_LEADER;
     }
     return reason;

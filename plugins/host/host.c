@@ -44,11 +44,14 @@ int host_new(const struct host_options *options, struct plugin_host **out, struc
     h->o = *options;
     list_init(&h->plugins);
     list_init(&h->works);
+    list_init(&h->providers);
     h->data_dir = mem_strdup(options->data_dir);
-    int err = h->data_dir == NULL     ? errmsg_set(e, ERR_NOMEM, "plugins: out of memory")
+    int err = h->data_dir == NULL || !web_host_init(h)
+                  ? errmsg_set(e, ERR_NOMEM, "plugins: out of memory")
               : options->loop != NULL ? lane_open_loop(&h->home, options->loop, e)
                                       : 0;
     if (err != 0) {
+        web_host_close(h);
         mem_free(h->data_dir);
         mem_free(h);
         return err;
@@ -59,6 +62,31 @@ int host_new(const struct host_options *options, struct plugin_host **out, struc
     admin_init(h);
     *out = h;
     return 0;
+}
+
+/* ---- messages that can wait --------------------------------------------------------------------
+ */
+
+static void host_on_nudge(struct lane_timer *t)
+{
+    struct plugin_host *h = LIST_ENTRY(t, struct plugin_host, nudge);
+    LIST_FOREACH (it, &h->plugins) {
+        struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        if (p->instance != NULL) {
+            lane_nudge(&p->instance->lane);
+        }
+    }
+}
+
+void host_post_quietly(struct plugin_host *h, struct lane *l, struct lane_msg *m)
+{
+    if (!lane_post_quietly(l, m) || lane_timer_is_set(&h->nudge)) {
+        return;
+    }
+    h->nudge.fire = host_on_nudge;
+    if (!lane_timer_set(&h->home, &h->nudge, lane_now(&h->home) + PLUGIN_NUDGE_MS)) {
+        lane_nudge(l);
+    }
 }
 
 /* ---- without a loop ----------------------------------------------------------------------------
@@ -105,6 +133,7 @@ static void host_on_home_closed(void *data)
         if (h->crumbs.crumbs != NULL) {
             crumb_close(&h->crumbs);
         }
+        web_host_close(h);
         mem_free(h->data_dir);
         mem_free(h);
     }
@@ -117,12 +146,17 @@ static void host_end(struct plugin_host *h)
     lane_close(&h->home, host_on_home_closed, h);
 }
 
+void host_settle(struct plugin_host *h)
+{
+    if (h->stopping && h->instances == 0 && h->web_ports == 0) {
+        host_end(h);
+    }
+}
+
 void host_instance_gone(struct plugin_host *h)
 {
     h->instances--;
-    if (h->stopping && h->instances == 0) {
-        host_end(h);
-    }
+    host_settle(h);
 }
 
 /* Names each plugin that is still there, then goes on without it. */
@@ -157,7 +191,7 @@ void host_stop(struct plugin_host *h, void (*cb)(void *data), void *data)
         }
     }
     if (h->instances == 0) {
-        host_end(h);
+        host_settle(h);
         return;
     }
     h->patience.fire = host_on_impatient;
@@ -168,6 +202,17 @@ void host_stop(struct plugin_host *h, void (*cb)(void *data), void *data)
         struct plugin *p = LIST_ENTRY(it, struct plugin, link);
         plugin_unregister(p);
         plugin_advance(p);
+    }
+}
+
+void host_ready(struct plugin_host *h)
+{
+    h->ready = true;
+    LIST_FOREACH (it, &h->plugins) {
+        struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        if (p->instance != NULL && (p->state == HOST_READY || p->state == HOST_LEADING)) {
+            web_serve(p->instance);
+        }
     }
 }
 
@@ -509,6 +554,16 @@ static double metric_requests(struct plugin *p)
     return p->instance != NULL ? (double)atomic_load(&p->instance->requests) : 0;
 }
 
+static double metric_exchanges(struct plugin *p)
+{
+    return p->instance != NULL ? (double)p->instance->web_exchange_count : 0;
+}
+
+static double metric_web_bytes(struct plugin *p)
+{
+    return p->instance != NULL ? (double)atomic_load(&p->instance->web_bytes) : 0;
+}
+
 static double metric_memory(struct plugin *p)
 {
     return p->instance != NULL ? (double)atomic_load(&p->instance->memory_bytes) : 0;
@@ -530,6 +585,10 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
                        "Callbacks over their budget.", metric_callbacks_slow);
     host_metric_family(h, out, "kvd_plugin_requests", "gauge", "Requests under way.",
                        metric_requests);
+    host_metric_family(h, out, "kvd_plugin_http_exchanges", "gauge", "HTTP requests under way.",
+                       metric_exchanges);
+    host_metric_family(h, out, "kvd_plugin_http_queued_bytes", "gauge",
+                       "Bytes of HTTP answers that wait for their clients.", metric_web_bytes);
     host_metric_family(h, out, "kvd_plugin_memory_bytes", "gauge", "Memory from alloc and dup.",
                        metric_memory);
     LIST_FOREACH (it, &h->plugins) {

@@ -24,11 +24,15 @@
 #include "rpc/service.h"
 
 struct plugin_host;
+struct rpc_server;
 
 struct host_options {
     struct service *service; /* borrowed until host_stop's callback */
     uv_loop_t *loop;         /* the store loop; NULL: host_turn drives everything (simulation) */
-    const char *data_dir;    /* copied; <data_dir>/plugins.d holds private copies of plugins */
+    /* Where plugins' routes on the client port go; borrowed likewise, with all its own routes in it
+     * already. NULL: plugins get UNSUPPORTED for them. */
+    struct rpc_server *clients;
+    const char *data_dir; /* copied; <data_dir>/plugins.d holds private copies of plugins */
     uint64_t member_id;
     const char *version; /* of kvd; borrowed */
     bool no_threads;     /* all plugins on the store loop: tests */
@@ -51,6 +55,9 @@ int host_load(struct plugin_host *h, const char *spec, struct errmsg *e);
 /* Loads every *.so of a directory, in the order of their names, without options. Goes on after a
  * refusal and returns the last error with its sentence. */
 int host_load_dir(struct plugin_host *h, const char *dir, struct errmsg *e);
+
+/* The member is ready to serve: the plugins' own ports open. */
+void host_ready(struct plugin_host *h);
 
 /* This member leads `term` and has applied everything before it; or it does not lead any more. */
 void host_role(struct plugin_host *h, bool leads, uint64_t term);

@@ -21,6 +21,7 @@
 #include "plugins/host/metrics.h"
 #include "plugins/host/notice.h"
 #include "plugins/host/times.h"
+#include "rpc/router.h"
 
 #define HOST_PATH_MAX 4096u
 
@@ -45,9 +46,10 @@ struct ctx_part {
 struct kvp_ctx {
     struct instance *instance;
     bool is_term;
-    struct service_stamp stamp; /* of a term */
-    struct list link;           /* instance.terms (lane) */
-    atomic_bool closed;         /* calls are refused; set by home, first of all */
+    const struct kvp_plugin *writer; /* whose KVP_FOLLOW lets it write without a stamp */
+    struct service_stamp stamp;      /* of a term */
+    struct list link;                /* instance.terms (lane) */
+    atomic_bool closed;              /* calls are refused; set by home, first of all */
 
     /* lane */
     struct list requests;
@@ -70,6 +72,7 @@ struct kvp_ctx {
     struct list home_requests;
     struct list home_watches;
     struct list home_leases;
+    size_t home_holds; /* calls of objects it answers, until they are gone */
     bool home_ending;
     bool home_drain; /* the drain message came */
 };
@@ -109,10 +112,22 @@ struct instance {
     bool frozen; /* init is over: no more registrations */
     struct notice_set notices;
     struct kvp_ctx *term; /* between start and stop, or NULL */
+    struct list web_said; /* exchanges with something to say, until the callback returns */
+
+    /* lane in init, home from then on */
+    struct list web_routes;
+    size_t web_route_count;
+    struct list web_listeners;
+    size_t web_listener_count;
 
     /* home */
     struct list terms;         /* also past ones: their pointers stay valid until fini */
     struct kvp_ctx *home_term; /* the newest one; NULL: it could not be made */
+    struct list web_exchanges; /* not ended yet */
+    size_t web_exchange_count;
+    bool web_serving;  /* init is through: its routes are in the routers */
+    struct list calls; /* of objects, that it answers and that have not ended */
+    bool providing;    /* init is through: it may be asked */
 
     /* goes back and forth: one step at a time */
     struct lane_msg step_msg;
@@ -125,6 +140,7 @@ struct instance {
     atomic_size_t request_bytes;
     atomic_size_t memory_bytes;
     atomic_size_t allocations;
+    atomic_size_t web_bytes;        /* of answers, queued between lane and home */
     _Atomic(const char *) callback; /* running now, or NULL */
     atomic_uint_fast64_t callback_since_ms;
     atomic_uint_fast64_t callbacks;
@@ -235,7 +251,17 @@ struct plugin_host {
     /* work.c (home) */
     struct list works; /* waiting for a pool thread */
     unsigned works_running;
+    /* web_register.c, web_port.c */
+    bool ready;       /* home: own ports may open */
+    size_t web_ports; /* home: not yet closed */
+    pthread_mutex_t registry_lock;
+    struct http_router client_routes; /* any thread, locked: what the client port has already */
+    struct list web_addresses;        /* any thread, locked: listeners of all plugins */
+    struct list providers;            /* any thread, locked */
+    struct lane_timer nudge;          /* home: some lane has messages that could wait */
 };
+/* Home: posts what can wait some milliseconds for the lane's next wake. */
+void host_post_quietly(struct plugin_host *h, struct lane *l, struct lane_msg *m);
 /* Home: an instance, or work that counted as one, is gone; h too when it was the last of a stop. */
 void host_instance_gone(struct plugin_host *h);
 /* Home: the directory for copies (HOST_PATH_MAX bytes), made when missing, with the breadcrumbs. */
@@ -245,6 +271,8 @@ bool host_is_static(const char *path);
 int host_open(const char *path, const char *plugins_dir, struct loaded *out, struct errmsg *e);
 /* The running plugin of that name other than `but`. */
 struct plugin *host_find(struct plugin_host *h, const char *name, const struct plugin *but);
+/* Home: something the end of the host waits for is gone. */
+void host_settle(struct plugin_host *h);
 
 /* ---- requests: request.c -----------------------------------------------------------------------
  * lane: request_new, fill, request_submit -> home: start -> the service -> request_answer ->
@@ -344,7 +372,6 @@ void parts_close(struct kvp_ctx *ctx);  /* the context is freed */
 /* Calls nobody offers yet answer KVP_UNSUPPORTED: http, objects, auth.
  * Whoever implements one of them fills its entries behind this one in table.c, from the plugin's
  * lane and over the other calls; what must end with a context is a ctx_part. */
-void unsupported_calls(struct kvp_host *t);
 const struct kvp_host *host_table(const char *version);
 
 /* Encoding shared by read, write, txn and watch (encode.c). false: INVALID. */
@@ -359,6 +386,20 @@ static inline struct slice bytes_slice(struct kvp_bytes b)
     return slice_of(b.data, b.len);
 }
 
+/* web_register.c, web_port.c, web_home.c, web_lane.c; web.h has the rest. */
+void web_calls(struct kvp_host *t);
+bool web_host_init(struct plugin_host *h); /* false = out of memory */
+void web_host_close(struct plugin_host *h);
+void web_init(struct instance *in);
+void web_close(struct instance *in);    /* home, when nothing else is left of the instance */
+void web_serve(struct instance *in);    /* home: after init, and when the member is ready */
+void web_home_end(struct instance *in); /* home: ends routes, ports and exchanges */
+void web_send(struct instance *in);     /* lane: what the callback said goes home */
+/* object_provide.c, object_ask.c, object_call.c, object_home.c; object.h has the rest. */
+void object_calls(struct kvp_host *t);
+void object_close(struct instance *in);    /* home, when nothing else is left of the instance */
+void object_home_end(struct instance *in); /* home: it is asked no more */
+void authorize_calls(struct kvp_host *t);  /* authorize.c */
 /* watch.c, lease.c: what home undoes at the end of a context. */
 void watch_end_all(struct kvp_ctx *ctx); /* lane */
 void watch_home_end(struct kvp_ctx *ctx);

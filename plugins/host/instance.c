@@ -31,6 +31,9 @@ void callback_leave(struct instance *in)
     const char *what = atomic_exchange(&in->callback, NULL);
     in->crumb->callback[0] = '\0';
     callback_instance = NULL;
+    if (!list_empty(&in->web_said)) {
+        web_send(in);
+    }
     atomic_fetch_add_explicit(&in->callbacks, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&in->callback_ns, ns, memory_order_relaxed);
     times_add(&in->times, ns);
@@ -177,6 +180,8 @@ static void instance_free(struct instance *in)
         mem_free(ctx);
     }
     ctx_close(&in->root);
+    web_close(in);
+    object_close(in);
     metric_set_close(&in->metrics);
     mem_free(in->conf);
     mem_free(in);
@@ -235,6 +240,8 @@ int instance_new(struct plugin *p, void *conf, struct instance **out, struct err
     ctx_init(&in->root, in, NULL);
     list_init(&in->terms);
     metric_set_init(&in->metrics);
+    web_init(in);
+    list_init(&in->calls);
     *out = in;
     h->instances++;
     instance_run(in, STEP_INIT, NULL, 0);

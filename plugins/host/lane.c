@@ -9,23 +9,51 @@
 /* ---- messages and timers -----------------------------------------------------------------------
  */
 
-void lane_post(struct lane *l, struct lane_msg *m)
+/* Under the lock, so that dead means dead. One wake until the lane looks. */
+static void lane_wake(struct lane *l)
 {
+    if (!l->waking) {
+        l->waking = true;
+        l->driver->wake(l);
+    }
+}
+
+static bool lane_add(struct lane *l, struct lane_msg *m, bool wake)
+{
+    bool nudge = false;
     m->next = NULL;
     pthread_mutex_lock(&l->lock);
-    if (l->dead) {
-        pthread_mutex_unlock(&l->lock);
-        return;
+    if (!l->dead) {
+        if (l->first == NULL) {
+            l->first = m;
+        } else {
+            l->last->next = m;
+        }
+        l->last = m;
+        nudge = !l->waking;
+        if (wake) {
+            lane_wake(l);
+        }
     }
-    bool was_empty = l->first == NULL;
-    if (was_empty) {
-        l->first = m;
-    } else {
-        l->last->next = m;
-    }
-    l->last = m;
-    if (was_empty) {
-        l->driver->wake(l); /* one wake per batch; under the lock, so that dead means dead */
+    pthread_mutex_unlock(&l->lock);
+    return nudge;
+}
+
+void lane_post(struct lane *l, struct lane_msg *m)
+{
+    (void)lane_add(l, m, true);
+}
+
+bool lane_post_quietly(struct lane *l, struct lane_msg *m)
+{
+    return lane_add(l, m, false);
+}
+
+void lane_nudge(struct lane *l)
+{
+    pthread_mutex_lock(&l->lock);
+    if (l->first != NULL && !l->dead) {
+        lane_wake(l);
     }
     pthread_mutex_unlock(&l->lock);
 }
@@ -36,6 +64,7 @@ static struct lane_msg *lane_take(struct lane *l)
     pthread_mutex_lock(&l->lock);
     struct lane_msg *m = l->first;
     l->first = l->last = NULL;
+    l->waking = false;
     pthread_mutex_unlock(&l->lock);
     return m;
 }
@@ -48,6 +77,7 @@ static void lane_untake(struct lane *l, struct lane_msg *m)
         last = last->next;
     }
     pthread_mutex_lock(&l->lock);
+    l->waking = true; /* the driver comes again by itself */
     last->next = l->first;
     l->first = m;
     if (l->last == NULL) {

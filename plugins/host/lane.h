@@ -53,9 +53,10 @@ struct lane_driver {
 
 struct lane {
     const struct lane_driver *driver;
-    pthread_mutex_t lock; /* guards first and last */
+    pthread_mutex_t lock; /* guards first, last and waking */
     struct lane_msg *first;
     struct lane_msg *last;
+    bool waking; /* the driver was told and the lane has not looked yet */
     struct heap timers;
     atomic_bool dead; /* abandoned: posts are dropped */
     bool closing;
@@ -88,6 +89,10 @@ void lane_open_manual(struct lane *l, uint64_t seed);
 
 /* Any thread, until lane_close was called. */
 void lane_post(struct lane *l, struct lane_msg *m);
+/* The same for what can wait: it runs with the next message that wakes the lane, or timer, in its
+ * order. true: nothing is about to wake it; call lane_nudge in a while. */
+bool lane_post_quietly(struct lane *l, struct lane_msg *m);
+void lane_nudge(struct lane *l);
 uint64_t lane_now(struct lane *l);     /* monotonic milliseconds */
 uint64_t lane_wall_us(struct lane *l); /* since 1970 */
 void lane_dice(struct lane *l, void *out, size_t len);

@@ -222,6 +222,8 @@ static void plugin_on_init(struct plugin *p, int err)
     if (err == 0) {
         plugin_set_state(p, HOST_READY);
         p->why[0] = '\0';
+        web_serve(p->instance);
+        p->instance->providing = true;
         LOG(LOG_INFO, "plugin loaded", F_STR("plugin", p->name),
             F_STR("version", p->descriptor->version), F_STR("path", p->path),
             F_STR("sha256", p->sha256), F_UINT("abi-major", p->descriptor->abi_major),

@@ -8,7 +8,6 @@ const struct kvp_host *host_table(const char *version)
         table.abi_major = KVP_ABI_MAJOR;
         table.abi_minor = KVP_ABI_MINOR;
         table.version = version != NULL ? version : "";
-        unsupported_calls(&table);
         read_calls(&table);
         write_calls(&table);
         txn_calls(&table);
@@ -20,6 +19,9 @@ const struct kvp_host *host_table(const char *version)
         log_calls(&table);
         notice_calls(&table);
         part_calls(&table);
+        web_calls(&table);
+        object_calls(&table);
+        authorize_calls(&table);
         table.size = sizeof(table);
     }
     return &table;

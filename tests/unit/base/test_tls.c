@@ -571,6 +571,55 @@ static void expect_served_by(struct tls_context *x, const char *name)
     pair_close(&p);
 }
 
+static struct slice pem(const char *name, struct buf *out)
+{
+    FILE *f = fopen(file(name), "r");
+    assert_non_null(f);
+    buf_init(out);
+    assert_true(buf_reserve(out, 65536));
+    out->len = fread(out->data, 1, 65536, f);
+    fclose(f);
+    return buf_slice(out);
+}
+
+/* Bytes instead of files, and others in their place while it serves. */
+static void certificates_may_be_bytes(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    struct buf cert, key, other_key, trust;
+    test_cert_write(&ca, &(struct test_cert){.common_name = "bytes"}, file("live.pem"),
+                    file("live.key"));
+    struct tls_options o = {.cert_pem = pem("live.pem", &cert),
+                            .key_pem = pem("live.key", &key),
+                            .ca_pem = pem("ca.pem", &trust),
+                            .client_auth = TLS_CLIENT_REQUEST};
+    struct tls_context *x = tls_context_new(&o, &e);
+    assert_non_null(x);
+    expect_served_by(x, "bytes");
+    tls_context_refresh(x, 1000000); /* there is no file to look at */
+    assert_int_equal(tls_context_reload(x, &e), ERR_INVALID);
+    expect_served_by(x, "bytes");
+    o.key_pem = pem("server.key", &other_key);
+    assert_null(tls_context_new(&o, &e));
+    assert_string_equal(e.text, "certificate, key: private key does not match public key");
+    o.key_pem = slice_str("no key");
+    assert_null(tls_context_new(&o, &e));
+    assert_string_equal(e.text, "key: no start line");
+    const struct tls_options from_files = {.cert_file = file("server.pem"),
+                                           .key_file = file("server.key")};
+    struct tls_context *next = tls_context_new(&from_files, &e);
+    assert_non_null(next);
+    tls_context_take(x, next);
+    assert_int_equal(tls_context_reloads(x), 1);
+    expect_served_by(x, "server");
+    tls_context_free(x);
+    buf_close(&cert);
+    buf_close(&key);
+    buf_close(&other_key);
+    buf_close(&trust);
+}
+
 static void changed_files_are_taken_up(void **state)
 {
     (void)state;
@@ -676,6 +725,7 @@ int main(void)
         cmocka_unit_test(bad_files_are_named),
         cmocka_unit_test(keys_with_a_passphrase_are_refused),
         cmocka_unit_test(expired_server_certificates_are_loaded),
+        cmocka_unit_test(certificates_may_be_bytes),
         cmocka_unit_test(changed_files_are_taken_up),
         cmocka_unit_test(lack_of_memory_is_an_answer),
     };

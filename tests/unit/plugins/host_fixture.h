@@ -5,6 +5,8 @@
 #ifndef KVD_TESTS_UNIT_PLUGINS_HOST_FIXTURE_H
 #define KVD_TESTS_UNIT_PLUGINS_HOST_FIXTURE_H
 
+#include <stdatomic.h>
+
 #include "plugins/host/host.h"
 #include "tests/unit/kvd/serve_fixture.h"
 
@@ -22,7 +24,7 @@ struct probe {
     struct kvp_ctx *root;
     struct kvp_ctx *term;
     uint64_t term_number;
-    unsigned inits, starts, stops, finis;
+    atomic_uint inits, starts, stops, finis;
     int32_t stop_reason;
     int init_result;
     int start_result;
@@ -114,6 +116,7 @@ static struct kvp_plugin probe_plugin = {.size = sizeof(struct kvp_plugin),
 struct host_fixture {
     struct fixture *f;
     struct plugin_host *host;
+    struct rpc_server *clients; /* where plugins' routes go; NULL = none */
     bool stopped;
 };
 static struct host_fixture hf;
@@ -128,6 +131,7 @@ static void host_fixture_open(bool no_threads)
     struct errmsg e = {""};
     struct host_options o = {.service = hf.f->service,
                              .loop = &hf.f->loop,
+                             .clients = hf.clients,
                              .data_dir = hf.f->dir,
                              .member_id = 7,
                              .version = "test",
@@ -214,7 +218,7 @@ static inline void probe_lead(void)
 struct inside {
     void (*fn)(void *data);
     void *data;
-    bool done;
+    atomic_bool done;
 };
 
 static void inside_on_post(void *data)

@@ -85,6 +85,37 @@ static void messages_run_in_order(void **state)
 }
 
 /* One turn runs at most LANE_MESSAGES_PER_TURN_MAX, and what is left keeps its order. */
+/* What can wait does not wake the lane, but keeps its place. */
+static void quiet_messages_run_with_the_next_one(void **state)
+{
+    (void)state;
+    struct lane l;
+    struct note notes[4] = {{.msg = {.run = note_run}}};
+    lane_open_manual(&l, 1);
+    for (int i = 0; i < 4; i++) {
+        notes[i] = (struct note){.msg = {.run = note_run}, .lane = &l, .number = i};
+    }
+    assert_true(lane_post_quietly(&l, &notes[0].msg));
+    assert_false(lane_run(&l));
+    lane_post(&l, &notes[1].msg);
+    assert_false(lane_post_quietly(&l, &notes[2].msg)); /* the wake is under way */
+    assert_true(lane_run(&l));
+    assert_int_equal(order_len, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(order[i], i);
+    }
+    assert_true(lane_post_quietly(&l, &notes[3].msg));
+    lane_nudge(&l);
+    assert_true(lane_run(&l));
+    assert_int_equal(order_len, 4);
+    lane_nudge(&l); /* nothing is there */
+    assert_false(lane_run(&l));
+    lane_close(&l, on_closed, NULL);
+    while (!closed) {
+        lane_run(&l);
+    }
+}
+
 static void turns_are_bounded(void **state)
 {
     (void)state;
@@ -222,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(messages_run_in_order, setup),
+        cmocka_unit_test_setup(quiet_messages_run_with_the_next_one, setup),
         cmocka_unit_test_setup(turns_are_bounded, setup),
         cmocka_unit_test_setup(timers_follow_the_clock, setup),
         cmocka_unit_test_setup(a_timer_for_now_waits_for_the_next_turn, setup),
