@@ -223,7 +223,7 @@ static void a_full_disk_leaves_the_reserve(void **state)
     char mount_point[200];
     fixture_make_dir(mount_point, sizeof mount_point);
     /* A mount namespace of its own: nothing stays mounted, whatever happens. */
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("tmpfs", mount_point, "tmpfs", 0, "size=4m") != 0) {
         fixture_remove(mount_point);
         skip(); /* not permitted here */

@@ -58,7 +58,7 @@ static int disk_setup(void **state)
     char size[32];
     snprintf(size, sizeof size, "size=%dm", DISK_MIB);
     *state = f;
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("tmpfs", f->dir, "tmpfs", 0, size) != 0) {
         return 0; /* the cases skip: no server is open */
     }
