@@ -424,7 +424,12 @@ void sim_service_step(struct sim_service *s)
 
 bool sim_service_idle(const struct sim_service *s)
 {
-    return list_empty(&s->writes) && list_empty(&s->reads) && list_empty(&s->watchers);
+    LIST_FOREACH (link, &s->reads) {
+        if (LIST_ENTRY(link, struct sim_read, link)->request != NULL) {
+            return false; /* canceled ones only wait for the node's word */
+        }
+    }
+    return list_empty(&s->writes) && list_empty(&s->watchers);
 }
 
 void sim_service_abandon(struct sim_service *s)
