@@ -246,10 +246,19 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O)
 # The services' tests bring their own call and request: theirs win over the engine's.
 $(B)/tests/unit/rpc/test_svc_%: LDFLAGS += -Wl,--allow-multiple-definition
 
-$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(TEST_LIB_O) $(LIB_A)
+# Two samples are linked into the simulator, each with an entry name of its own.
+SIM_PLUGINS_O := $(B)/obj/tests/sim/plugins/hello.o $(B)/obj/tests/sim/plugins/ttl-janitor.o
+$(B)/obj/tests/sim/plugins/hello.o: SIM_ENTRY := hello_entry
+$(B)/obj/tests/sim/plugins/ttl-janitor.o: SIM_ENTRY := janitor_entry
+$(SIM_PLUGINS_O): $(B)/obj/tests/sim/plugins/%.o: Makefile
+	$(call say,CC,plugins/sample/$*/$*.c)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKVP_ENTRY=$(SIM_ENTRY) -MMD -MP -c -o $@ plugins/sample/$*/$*.c
+
+$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)

@@ -6,6 +6,7 @@
 #ifndef KVD_KV_EPOCH_H
 #define KVD_KV_EPOCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,10 @@ void epoch_set_close(struct epoch_set *s);
  * same member, term and epoch again is fine); ERR_INVALID name; ERR_TOO_MANY_REQUESTS: EPOCHS_MAX.
  * Inside an operation of apply. */
 int epoch_register(struct kv *kv, const struct epoch *e);
+#ifdef KVD_DEBUG
+/* Planted bug: no stamp is refused. For the simulator, which proves that it finds it. */
+extern bool epoch_test_no_fence;
+#endif
 /* 0, or ERR_FENCED when a newer leadership than the stamp is known. */
 int epoch_check(const struct kv *kv, const struct epoch *stamp);
 /* Rebuilds kv->epochs from the rows. 0 or an enum err. */

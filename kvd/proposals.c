@@ -24,9 +24,6 @@
  * others. */
 #define PROPOSAL_RUN_BYTES (256u * 1024u)
 #define PROPOSAL_EXPIRY_MS 200u
-/* Fields of InternalRaftRequest beside the request of a plugin. */
-#define PROPOSAL_FIELD_EPOCH  2000u
-#define PROPOSAL_FIELD_ORIGIN 2001u
 
 static struct proposal *proposal_of(struct service_write *w)
 {
@@ -162,23 +159,11 @@ static bool proposals_pack(struct proposals *p, struct batch_origin origin, enum
     if (stamp == NULL) {
         return batch_add_field(&p->ops, origin, (uint32_t)op, request);
     }
-    struct buf message;
-    struct buf epoch;
-    buf_init(&message);
-    buf_init(&epoch);
-    struct slice plugin = slice_str(stamp->plugin);
-    wire_put_bytes(&epoch, 1, plugin);
-    wire_put_uint(&epoch, 2, stamp->member);
-    wire_put_uint(&epoch, 3, stamp->term);
-    wire_put_uint(&epoch, 4, stamp->epoch);
-    wire_put_header(&message, (uint32_t)op, request.len);
-    buf_append_slice(&message, request);
-    wire_put_bytes(&message, PROPOSAL_FIELD_EPOCH, buf_slice(&epoch));
-    wire_put_bytes(&message, PROPOSAL_FIELD_ORIGIN, plugin);
-    bool ok = !epoch.failed && !message.failed && batch_add(&p->ops, origin, buf_slice(&message));
-    buf_close(&message);
-    buf_close(&epoch);
-    return ok;
+    struct batch_stamp b = {.plugin = slice_str(stamp->plugin),
+                            .member = stamp->member,
+                            .term = stamp->term,
+                            .epoch = stamp->epoch};
+    return batch_add_stamped(&p->ops, origin, (uint32_t)op, request, &b);
 }
 
 void proposals_propose(struct service *service, struct service_write *w, enum service_op op,

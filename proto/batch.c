@@ -5,6 +5,9 @@
 #include "proto/codec.h"
 
 #define BATCH_VARINT_BYTES_MAX 10u
+/* Fields of InternalRaftRequest beside the request of a plugin. */
+#define BATCH_FIELD_EPOCH  2000u
+#define BATCH_FIELD_ORIGIN 2001u
 
 bool batch_start(struct buf *b)
 {
@@ -41,6 +44,27 @@ bool batch_add_field(struct buf *b, struct batch_origin origin, uint32_t field,
     bytes_put_le64(head + 20, origin.incarnation);
     return buf_append(b, head, sizeof(head)) && wire_put_header(b, field, message.len) &&
            buf_append_slice(b, message);
+}
+
+bool batch_add_stamped(struct buf *b, struct batch_origin origin, uint32_t field,
+                       struct slice message, const struct batch_stamp *stamp)
+{
+    struct buf request;
+    struct buf epoch;
+    buf_init(&request);
+    buf_init(&epoch);
+    wire_put_bytes(&epoch, 1, stamp->plugin);
+    wire_put_uint(&epoch, 2, stamp->member);
+    wire_put_uint(&epoch, 3, stamp->term);
+    wire_put_uint(&epoch, 4, stamp->epoch);
+    wire_put_header(&request, field, message.len);
+    buf_append_slice(&request, message);
+    wire_put_bytes(&request, BATCH_FIELD_EPOCH, buf_slice(&epoch));
+    wire_put_bytes(&request, BATCH_FIELD_ORIGIN, stamp->plugin);
+    bool ok = !epoch.failed && !request.failed && batch_add(b, origin, buf_slice(&request));
+    buf_close(&request);
+    buf_close(&epoch);
+    return ok;
 }
 
 int batch_next(struct slice payload, size_t *position, struct batch_op *op)

@@ -45,6 +45,16 @@ bool batch_add(struct buf *b, struct batch_origin origin, struct slice request);
  * copy, no struct: the way of every client's write. */
 bool batch_add_field(struct buf *b, struct batch_origin origin, uint32_t field,
                      struct slice message);
+/* A plugin's leadership beside a request: apply refuses the request when it is not the newest. */
+struct batch_stamp {
+    struct slice plugin; /* its name */
+    uint64_t member;
+    uint64_t term;
+    uint64_t epoch;
+};
+/* The same with a stamp; the plugin is the record's origin too. false leaves *b as it was. */
+bool batch_add_stamped(struct buf *b, struct batch_origin origin, uint32_t field,
+                       struct slice message, const struct batch_stamp *stamp);
 /* Walks the operations: *position starts at 0. 1 = *op is set, 0 = end, -1 = malformed or of a
  * version above ours (nothing of it may be applied). */
 int batch_next(struct slice payload, size_t *position, struct batch_op *op);

@@ -75,8 +75,9 @@ static void cache_list_page(struct kvp_cache *c, struct kvp_bytes from)
     const struct scope *s = c->part.scope;
     struct kvp_range range = {
         .size = sizeof(range),
-        /* Further pages: this member has that revision already, no quorum is needed. */
-        .flags = KVP_PREFIX | (c->list_revision != 0 ? KVP_SERIALIZABLE : 0),
+        /* What this member has: the watch goes on from there, and what it has never gets older. A
+         * quorum would be asked for nothing, and a follower could not fill its cache. */
+        .flags = KVP_PREFIX | KVP_SERIALIZABLE,
         .key = c->prefix,
         .from = from,
         .revision = c->list_revision,

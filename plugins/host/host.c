@@ -16,6 +16,10 @@
 
 #define HOST_STATIC_PREFIX "static:"
 
+#ifdef KVD_DEBUG
+unsigned host_bugs;
+#endif
+
 static const struct kvp_plugin *host_statics[PLUGINS_MAX];
 static size_t host_static_count;
 

@@ -113,6 +113,16 @@ uint64_t host_next_ms(const struct plugin_host *h);
  * ERR_STOPPED inside host_stop; not to be used after host_stop's callback. */
 struct plugin_admin *host_admin(struct plugin_host *h);
 
+/* Planted bugs: the simulator proves that it finds each. Bits. Only builds with KVD_DEBUG have
+ * them; the names are there in all, so that tests compile. */
+enum host_bug {
+    HOST_BUG_EARLY_START = 1, /* start runs before the epoch is committed and applied */
+    HOST_BUG_NO_STAMP = 2     /* writes of a term carry no stamp */
+};
+#ifdef KVD_DEBUG
+extern unsigned host_bugs;
+#endif
+
 /* Appends the plugins' metrics and the host's about them, as Prometheus text. */
 void host_metrics_render(struct plugin_host *h, struct buf *out);
 

@@ -25,6 +25,12 @@
 
 #define HOST_PATH_MAX 4096u
 
+#ifdef KVD_DEBUG
+#define HOST_BUG(bit) ((host_bugs & (bit)) != 0)
+#else
+#define HOST_BUG(bit) false
+#endif
+
 struct change;
 struct instance;
 struct loaded;

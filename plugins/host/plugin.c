@@ -75,6 +75,12 @@ static void plugin_on_registered(struct service_write *w, int err, int64_t revis
     plugin_move(p);
 }
 
+/* Planted bug: nobody waits for the registration. */
+static void plugin_ignore(struct service_write *w, int err, int64_t revision, struct slice body)
+{
+    (void)w, (void)err, (void)revision, (void)body;
+}
+
 static void plugin_register(struct plugin *p)
 {
     struct plugin_host *h = p->host;
@@ -88,13 +94,16 @@ static void plugin_register(struct plugin *p)
     wire_put_uint(&request, 3, p->term);
     wire_put_uint(&request, 4, p->epoch);
     p->registration.data = p;
-    p->registration.cb = plugin_on_registered;
+    p->registration.cb = HOST_BUG(HOST_BUG_EARLY_START) ? plugin_ignore : plugin_on_registered;
     if (request.failed) {
         plugin_on_registered(&p->registration, ERR_NOMEM, 0, slice_of(NULL, 0));
     } else {
         h->o.service->propose(h->o.service, &p->registration, SERVICE_EPOCH, buf_slice(&request));
     }
     buf_close(&request);
+    if (HOST_BUG(HOST_BUG_EARLY_START)) {
+        plugin_on_registered(&p->registration, 0, 0, slice_of(NULL, 0));
+    }
 }
 
 void plugin_unregister(struct plugin *p)

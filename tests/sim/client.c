@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "proto/batch.h"
 #include "proto/codec.h"
-#include "tests/sim/world.h"
+#include "tests/sim/plugins.h"
 
 enum {
     OPS_IN_FLIGHT_MAX = 40,
@@ -31,6 +31,9 @@ enum {
 /* "/k/007" or, for the last few, the same with a tail that exceeds LMDB's 511 bytes. */
 static struct slice make_key(uint32_t key, char *out)
 {
+    if (plugin_is_key(key)) {
+        return plugin_key_text(key, out);
+    }
     size_t len = (size_t)snprintf(out, KEY_BYTES_MAX, "/k/%03u", key);
     if (key >= LONG_KEYS_FROM) {
         size_t tail = 520 + 40 * (key - LONG_KEYS_FROM);
@@ -44,7 +47,7 @@ uint32_t client_parse_key(struct slice key)
 {
     char text[8] = "";
     if (key.len < 6 || memcmp(key.data, "/k/", 3) != 0) {
-        return HISTORY_KEYS;
+        return plugin_parse_key(key);
     }
     memcpy(text, key.data + 3, 3);
     return (uint32_t)strtoul(text, NULL, 10);
@@ -98,11 +101,14 @@ static void build(struct world *w, struct op *op, struct buf *request, uint32_t 
 {
     static char key_text[KEY_BYTES_MAX], other_text[KEY_BYTES_MAX], value_text[60000];
     struct slice key = make_key(op->key, key_text);
-    struct slice value = make_value(w, op->value, value_text, sizeof(value_text));
+    struct slice value = op->kind == OP_TEXT
+                             ? slice_str(op->text)
+                             : make_value(w, op->value, value_text, sizeof(value_text));
     struct buf compare;
     buf_init(&compare);
     switch (op->kind) {
     case OP_PUT:
+    case OP_TEXT:
     case OP_PUT_LEASED:
         *field = FIELD_PUT;
         put_body(request, key, value, op->kind == OP_PUT_LEASED ? op->previous : 0);
@@ -125,6 +131,10 @@ static void build(struct world *w, struct op *op, struct buf *request, uint32_t 
         *field = FIELD_DELETE_RANGE;
         wire_put_bytes(request, 1, key);
         wire_put_bytes(request, 2, make_key((op->key + 4) % HISTORY_KEYS, other_text));
+        break;
+    case OP_ERASE:
+        *field = FIELD_DELETE_RANGE;
+        wire_put_bytes(request, 1, key);
         break;
     case OP_COMPACT:
         *field = FIELD_COMPACTION;
@@ -220,6 +230,7 @@ static void acknowledged(struct op *op, int64_t revision, struct slice body)
     }
     switch (op->kind) {
     case OP_PUT:
+    case OP_TEXT:
     case OP_PUT_LEASED:
         claim(op, CLAIM_PUT, op->key, op->value, revision, 0);
         break;
@@ -233,6 +244,7 @@ static void acknowledged(struct op *op, int64_t revision, struct slice body)
         }
         break;
     case OP_WIPE:
+    case OP_ERASE:
         if (body_number(body, 2) > 0) {
             claim(op, CLAIM_WIPE, op->key, 0, revision, (int64_t)body_number(body, 2));
         }
@@ -440,10 +452,10 @@ static void renew_some(struct member *m)
 static struct member *choose_member(struct world *w)
 {
     struct member *any = NULL;
-    unsigned offset = (unsigned)rand_below(&w->rand, MEMBERS_MAX);
+    unsigned offset = (unsigned)rand_below(&w->rand, SIM_MEMBERS_MAX);
     bool want_leader = rand_chance(&w->rand, 0.85);
-    for (unsigned i = 0; i < MEMBERS_MAX; i++) {
-        struct member *m = &w->members[(i + offset) % MEMBERS_MAX + 1];
+    for (unsigned i = 0; i < SIM_MEMBERS_MAX; i++) {
+        struct member *m = &w->members[(i + offset) % SIM_MEMBERS_MAX + 1];
         if (!member_running(m) || m->stopping) {
             continue;
         }
@@ -533,8 +545,33 @@ static void begin(struct member *m)
         return;
     case OP_PUT:
     case OP_PAIR:
+    case OP_TEXT:
+    case OP_ERASE:
         break;
     }
+    submit(op);
+}
+
+/* Something for the plugins to do: a key of hello's to be stamped, or not, or to go; one of
+ * ttl-janitor's with a duration, or with what is none. */
+static void begin_for_plugins(struct member *m)
+{
+    struct world *w = m->world;
+    struct op *op = mem_xzalloc(sizeof(*op));
+    uint64_t dice = rand_below(&w->rand, 100);
+    list_init(&op->link);
+    op->member = m;
+    op->started_ms = w->now_ms;
+    op->kind = dice < 10 ? OP_ERASE : OP_TEXT;
+    bool ttl = dice >= 80;
+    op->key =
+        (ttl ? PLUGIN_KEY_TTL : PLUGIN_KEY_HELLO) + (uint32_t)rand_below(&w->rand, PLUGIN_KEYS);
+    if (dice >= 90) {
+        snprintf(op->text, sizeof(op->text), "%us", 1 + (unsigned)rand_below(&w->rand, 3));
+    } else if (dice >= 70) { /* hello leaves it as it is, ttl-janitor cannot read it */
+        snprintf(op->text, sizeof(op->text), "%020llu", (unsigned long long)++w->next_value);
+    }
+    op->value = plugin_parse_value(op->key, slice_str(op->text), 0);
     submit(op);
 }
 
@@ -547,8 +584,20 @@ static size_t list_length(const struct list *head)
     return n;
 }
 
+static void plugin_client_step(struct world *w)
+{
+    if (!w->clients || w->plugin_model == NULL || !rand_chance(&w->rand, 0.04)) {
+        return;
+    }
+    struct member *m = choose_member(w);
+    if (m != NULL && m->store_until_ms <= w->now_ms && list_length(&m->ops) < OPS_IN_FLIGHT_MAX) {
+        begin_for_plugins(m);
+    }
+}
+
 void client_step(struct world *w)
 {
+    plugin_client_step(w);
     if (!w->clients || !rand_chance(&w->rand, 0.12)) {
         return;
     }

@@ -3,13 +3,13 @@
 
 static struct member *any_member(struct world *w)
 {
-    return &w->members[1 + rand_below(&w->rand, MEMBERS_MAX)];
+    return &w->members[1 + rand_below(&w->rand, SIM_MEMBERS_MAX)];
 }
 
 static void crash_some(struct world *w)
 {
     struct member *m = any_member(w);
-    if (!m->alive || m->stopping) {
+    if (!m->alive || m->stopping || m->leaving) {
         return;
     }
     uint64_t back = w->now_ms + 50 + rand_below(&w->rand, 1500);
@@ -22,7 +22,7 @@ static void crash_some(struct world *w)
 
 static void crash_all(struct world *w)
 {
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         struct member *m = &w->members[i];
         if (m->alive) {
             member_crash(m, true, w->now_ms + 50 + rand_below(&w->rand, 300));
@@ -43,7 +43,7 @@ static void pause_some(struct world *w)
 
 static void pause_leader(struct world *w)
 {
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         struct member *m = &w->members[i];
         if (m->alive && m->role == NODE_LEADER) {
             w->counts.pauses++;
@@ -60,9 +60,9 @@ static void cut(struct world *w, unsigned from, unsigned to, bool on)
 
 static void partition_some(struct world *w)
 {
-    unsigned lone = 1 + (unsigned)rand_below(&w->rand, MEMBERS_MAX);
+    unsigned lone = 1 + (unsigned)rand_below(&w->rand, SIM_MEMBERS_MAX);
     w->counts.partitions++;
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         bool both = rand_chance(&w->rand, 0.7);
         if (i != lone) {
             cut(w, lone, i, true);
@@ -73,8 +73,8 @@ static void partition_some(struct world *w)
 
 static void mend_links(struct world *w)
 {
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
-        for (unsigned k = 1; k <= MEMBERS_MAX; k++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
+        for (unsigned k = 1; k <= SIM_MEMBERS_MAX; k++) {
             if (i != k) {
                 cut(w, i, k, false);
             }
@@ -119,7 +119,7 @@ static void on_changed(struct node_change *c, int err)
 
 static struct member *ready_leader(struct world *w)
 {
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         struct member *m = &w->members[i];
         if (member_running(m) && !m->stopping && node_leader_ready(m->node)) {
             return m;
@@ -135,13 +135,13 @@ static void change_membership(struct world *w)
         return;
     }
     leader->change = (struct node_change){.data = leader, .cb = on_changed};
-    struct node_member list[MEMBERS_MAX + 1];
-    size_t n = node_members(leader->node, list, MEMBERS_MAX + 1);
-    struct member *spare = &w->members[MEMBERS_MAX];
+    struct node_member list[SIM_MEMBERS_MAX + 1];
+    size_t n = node_members(leader->node, list, SIM_MEMBERS_MAX + 1);
+    struct member *spare = &w->members[SIM_MEMBERS_MAX];
     bool listed = false;
     bool voter = false;
     for (size_t i = 0; i < n; i++) {
-        if (list[i].id == MEMBERS_MAX) {
+        if (list[i].id == SIM_MEMBERS_MAX) {
             listed = true;
             voter = list[i].kind == NODE_VOTER;
         }
@@ -151,17 +151,58 @@ static void change_membership(struct world *w)
         w->counts.transfers++;
         node_transfer(leader->node, &leader->change, 0);
     } else if (!listed) {
-        struct node_member m = {MEMBERS_MAX, spare->address, NODE_LEARNER};
+        struct node_member m = {SIM_MEMBERS_MAX, spare->address, NODE_LEARNER};
         if (!spare->exists) {
             member_start(spare, false);
         }
         node_add(leader->node, &leader->change, &m);
     } else if (!voter) {
-        node_promote(leader->node, &leader->change, MEMBERS_MAX);
+        node_promote(leader->node, &leader->change, SIM_MEMBERS_MAX);
     } else if (leader != spare) {
-        node_remove(leader->node, &leader->change, MEMBERS_MAX);
+        node_remove(leader->node, &leader->change, SIM_MEMBERS_MAX);
     } else {
         leader->changing = false;
+    }
+}
+
+/* A leader's store loop sleeps while another member leads for a while and then hands the leadership
+ * back: what its plugins still have under way then meets a newer epoch (only with plugins). */
+static void comeback_begin(struct world *w)
+{
+    struct member *leader = ready_leader(w);
+    if (leader == NULL || leader->changing || w->comeback.member != NULL) {
+        return;
+    }
+    w->comeback = (struct comeback){.member = leader, .until_ms = w->now_ms + 6000};
+    leader->store_until_ms = w->comeback.until_ms;
+    leader->change = (struct node_change){.data = leader, .cb = on_changed};
+    leader->changing = true;
+    w->counts.transfers++;
+    node_transfer(leader->node, &leader->change, 0);
+}
+
+static void comeback_step(struct world *w)
+{
+    struct comeback *c = &w->comeback;
+    struct member *leader = ready_leader(w);
+    if (c->member == NULL) {
+        return;
+    }
+    if (w->now_ms >= c->until_ms) {
+        c->member = NULL;
+    } else if (c->back && leader == c->member) {
+        c->member->store_until_ms = w->now_ms; /* it leads again, and wakes up */
+        c->member = NULL;
+    } else if (leader != NULL && leader != c->member && c->back_ms == 0) {
+        c->back_ms = w->now_ms + 100 + rand_below(&w->rand, 1500);
+    } else if (leader != NULL && leader != c->member && w->now_ms >= c->back_ms &&
+               !leader->changing && c->member->alive && !c->member->stopping) {
+        c->back = true;
+        c->back_ms = w->now_ms + 1500;
+        leader->change = (struct node_change){.data = leader, .cb = on_changed};
+        leader->changing = true;
+        w->counts.transfers++;
+        node_transfer(leader->node, &leader->change, c->member->number);
     }
 }
 
@@ -195,6 +236,12 @@ void faults_step(struct world *w)
         } else if (rand_chance(r, 0.0001)) {
             change_membership(w);
         }
+        if (w->plugin_model != NULL) {
+            if (rand_chance(r, 0.0004)) {
+                comeback_begin(w);
+            }
+            comeback_step(w);
+        }
     }
     if (w->disk_full_phase && rand_chance(r, 0.0008)) {
         toggle_full_disk(w);
@@ -204,10 +251,11 @@ void faults_step(struct world *w)
 void faults_heal(struct world *w)
 {
     w->faults = false;
+    w->comeback.member = NULL;
     mend_links(w);
     struct sim_net_options good = faults_network(w);
     sim_net_set(w->net, &good);
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         struct member *m = &w->members[i];
         m->paused_until_ms = 0;
         m->store_until_ms = 0;

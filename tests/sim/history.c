@@ -188,11 +188,15 @@ static void verify_once(struct history *h)
      * two. */
     uint64_t max = 0;
     for (size_t i = 0; i < h->event_count; i++) {
-        max = h->events[i].value > max ? h->events[i].value : max;
+        uint64_t value = h->events[i].value;
+        max = value > max && (value & HISTORY_NOT_UNIQUE) == 0 ? value : max;
     }
     int64_t *seen = mem_xzalloc((max + 1) * sizeof(*seen));
     for (size_t i = 0; i < h->event_count; i++) {
         const struct history_event *e = &h->events[i];
+        if ((e->value & HISTORY_NOT_UNIQUE) != 0) {
+            continue;
+        }
         if (e->value != 0 && seen[e->value] != 0 && seen[e->value] != e->revision) {
             history_fail(h, "value %llu was applied at revision %lld and again at %lld",
                          (unsigned long long)e->value, (long long)seen[e->value],

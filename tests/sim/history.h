@@ -12,6 +12,8 @@
 #include <stdint.h>
 
 #define HISTORY_KEYS 48u
+/* A bit of values that may be written more than once (tests/sim/plugin_check.h). */
+#define HISTORY_NOT_UNIQUE ((uint64_t)1 << 63)
 
 struct history_event {
     int64_t revision;

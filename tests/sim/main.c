@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "tests/sim/plugin_check.h"
 #include "tests/sim/suite.h"
 #include "tests/sim/world.h"
 
@@ -72,6 +73,13 @@ static void run_child(const struct sim_options *o, const char *dir)
         printf("seed %llu members %u at %llu ms: VIOLATION: %s\n", (unsigned long long)o->seed,
                o->members, (unsigned long long)world.now_ms, world.history.why);
     }
+    if (clean && o->verbose && world.plugin_model != NULL) {
+        struct plugin_counts c = plugin_model_counts(world.plugin_model);
+        printf("  plugins: starts %llu stamps %llu expired %llu scribed %llu fenced %llu\n",
+               (unsigned long long)c.starts, (unsigned long long)c.stamps,
+               (unsigned long long)c.expired, (unsigned long long)c.scribed,
+               (unsigned long long)c.fenced);
+    }
     fflush(stdout);
     _exit(clean ? 0 : 1); /* crashed members leak on purpose: no leak check */
 }
@@ -109,19 +117,23 @@ static bool run_seed(const struct sim_options *o, bool quiet)
                    o->members, WTERMSIG(status));
         }
         printf(
-            "  rerun: kvd-sim --members %u --seed %llu --count 1 --ms %llu --bugs %u --verbose\n",
-            o->members, (unsigned long long)o->seed, (unsigned long long)o->fault_ms, o->bugs);
+            "  rerun: kvd-sim --members %u --seed %llu --count 1 --ms %llu --bugs %u --plugins %d "
+            "--verbose\n",
+            o->members, (unsigned long long)o->seed, (unsigned long long)o->fault_ms, o->bugs,
+            o->plugins);
     }
     return clean;
 }
 
-static int run_seeds(struct sim_options o, uint64_t count, uint64_t seconds)
+/* plugins: 1 and 0 for all seeds or none; other: for one in three. */
+static int run_seeds(struct sim_options o, uint64_t count, uint64_t seconds, int plugins)
 {
     uint64_t passed = 0;
     uint64_t failed = 0;
     uint64_t end = clock_mono_ms() + seconds * 1000;
     uint64_t report = clock_mono_ms() + 30000;
     while (count > 0 ? passed + failed < count : clock_mono_ms() < end) {
+        o.plugins = plugins == 1 || (plugins != 0 && o.seed % 3 == 2);
         if (run_seed(&o, false)) {
             passed++;
         } else {
@@ -147,6 +159,7 @@ static int run_suite(void)
     for (; suite_seeds[n].members != 0; n++) {
         struct sim_options o = {.seed = suite_seeds[n].seed,
                                 .members = suite_seeds[n].members,
+                                .plugins = suite_seeds[n].plugins,
                                 .fault_ms = FAULT_MS_DEFAULT};
         if (!run_seed(&o, false)) {
             printf("  kept because: %s\n", suite_seeds[n].why);
@@ -167,6 +180,7 @@ static int run_planted(void)
     unsigned passed = 0;
     for (size_t i = 0; suite_planted[i].name != NULL; i++) {
         struct sim_options o = {.members = suite_planted[i].members,
+                                .plugins = suite_planted[i].bugs >= SIM_BUG_NO_FENCE,
                                 .fault_ms = FAULT_MS_DEFAULT,
                                 .bugs = suite_planted[i].bugs};
         bool caught = false;
@@ -219,6 +233,7 @@ int main(int argc, char **argv)
     struct sim_options o = {.members = 3, .seed = 1, .fault_ms = FAULT_MS_DEFAULT};
     uint64_t count = 0;
     uint64_t seconds = 0;
+    int plugins = -1;
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         bool more = i + 1 < argc;
@@ -238,12 +253,15 @@ int main(int argc, char **argv)
             seconds = number(argv[++i]);
         } else if (strcmp(word, "--ms") == 0 && more) {
             o.fault_ms = number(argv[++i]);
+        } else if (strcmp(word, "--plugins") == 0 && more) {
+            plugins = (int)number(argv[++i]);
         } else if (strcmp(word, "--bugs") == 0 && more) {
             o.bugs = (unsigned)number(argv[++i]);
         } else {
-            fprintf(stderr,
-                    "usage: kvd-sim [--members 1|3] [--seed N] [--count N | --seconds N] [--ms N] "
-                    "[--bugs BITS] [--verbose]\n       kvd-sim --suite | --planted\n");
+            fprintf(
+                stderr,
+                "usage: kvd-sim [--members 1|3] [--seed N] [--count N | --seconds N] [--ms N] "
+                "[--plugins 0|1] [--bugs BITS] [--verbose]\n       kvd-sim --suite | --planted\n");
             return 2;
         }
     }
@@ -254,5 +272,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "kvd-sim: --members is 1 or 3\n");
         return 2;
     }
-    return run_seeds(o, count == 0 && seconds == 0 ? 1 : count, seconds);
+    return run_seeds(o, count == 0 && seconds == 0 ? 1 : count, seconds, plugins);
 }

@@ -11,7 +11,7 @@
 #include "base/alloc.h"
 #include "proto/codec.h"
 #include "proto/etcd/kv.pb-c.h"
-#include "tests/sim/world.h"
+#include "tests/sim/plugins.h"
 
 enum {
     TICK_MS = 50,
@@ -81,11 +81,18 @@ static void on_role(void *data, enum node_role role, uint64_t term, uint64_t lea
     }
     m->role = role;
     m->term = term;
+    if (m->plugins != NULL) {
+        deliver(m, DELIVER_ROLE, role, term, slice_of(NULL, 0));
+    }
 }
 
 static void on_dropped(void *data, uint64_t first, uint64_t last, int err)
 {
-    client_dropped(data, first, last, err);
+    struct member *m = data;
+    client_dropped(m, first, last, err);
+    if (m->plugins != NULL) {
+        sim_service_dropped(&m->plugins->service, first, last, err);
+    }
 }
 
 static void on_snapshot_fetch(void *data, uint64_t from, const char *address, uint64_t index)
@@ -159,8 +166,11 @@ static bool on_events(void *data, void *watcher_data, int64_t revision,
         struct slice value = slice_of(event->kv->value.data, event->kv->value.len);
         bool deleted = event->type == MVCCPB__EVENT__EVENT_TYPE__DELETE;
         struct history_event e = {.revision = event->kv->mod_revision,
-                                  .key = client_parse_key(key),
-                                  .value = deleted ? 0 : client_parse_value(value)};
+                                  .key = client_parse_key(key)};
+        if (!deleted) {
+            e.value = plugin_is_key(e.key) ? plugin_parse_value(e.key, value, event->kv->lease)
+                                           : client_parse_value(value);
+        }
         if (e.revision != events[i].revision || e.revision > revision) {
             history_fail(&w->history, "member %u: event revision %lld announced as %lld", m->number,
                          (long long)e.revision, (long long)events[i].revision);
@@ -212,7 +222,11 @@ static void watch_from(struct member *m, int64_t revision)
 
 static void on_result(void *data, uint64_t number, int err, int64_t revision, struct slice body)
 {
-    client_result(data, number, err, revision, body);
+    struct member *m = data;
+    client_result(m, number, err, revision, body);
+    if (m->plugins != NULL) {
+        sim_service_result(&m->plugins->service, number, err, revision, body);
+    }
 }
 
 static int commit_fault(void *data)
@@ -281,7 +295,7 @@ void member_start(struct member *m, bool founding)
         .segment_bytes = SEGMENT_BYTES,
     };
     if (founding) {
-        struct node_member founders[MEMBERS_MAX];
+        struct node_member founders[SIM_MEMBERS_MAX];
         for (unsigned i = 0; i < w->options.members; i++) {
             founders[i] = (struct node_member){i + 1, w->members[i + 1].address, NODE_VOTER};
         }
@@ -291,6 +305,9 @@ void member_start(struct member *m, bool founding)
         }
     }
     m->alive = true;
+    if (w->options.plugins) {
+        plugins_start(m);
+    }
     if (node_start(&node, &m->node, &e) != 0) {
         history_fail(&w->history, "member %u: node_start: %s", m->number, e.text);
         m->alive = false;
@@ -319,6 +336,10 @@ static void abandon(struct member *m, uint64_t restart_ms)
     m->restart_ms = restart_ms;
     client_abandon(m);
     drop_deliveries(m);
+    m->leaving = false;
+    if (m->plugins != NULL) {
+        plugins_abandon(m);
+    }
     if (m->watcher != NULL) {
         kv_watch_cancel(m->kv, m->watcher);
         m->watcher = NULL;
@@ -356,11 +377,22 @@ static void on_stopped(void *data)
     }
 }
 
+static void close_node(struct member *m)
+{
+    m->leaving = false;
+    m->stopping = true;
+    node_close(m->node, on_stopped, m);
+}
+
 void member_stop(struct member *m, uint64_t restart_ms)
 {
-    m->stopping = true;
     m->restart_ms = restart_ms;
-    node_close(m->node, on_stopped, m);
+    if (m->plugins == NULL) {
+        close_node(m);
+    } else {
+        m->leaving = true;
+        plugins_stop(m);
+    }
 }
 
 /* ---- the store side
@@ -391,6 +423,11 @@ static void entry_done(struct member *m)
 {
     struct world *w = m->world;
     history_applied(&w->history, m->applying->index, kv_running_hash(m->kv), m->number);
+    if (w->plugin_model != NULL) {
+        plugin_model_applied(w->plugin_model, m->applying->index,
+                             slice_of(m->applying->bytes, m->applying->len), kv_revision(m->kv),
+                             w->now_ms);
+    }
     mem_free(m->applying);
     m->applying = NULL;
 }
@@ -422,6 +459,9 @@ static bool store_slice(struct member *m)
         break;
     case DELIVER_INSTALL:
         install(m);
+        break;
+    case DELIVER_ROLE:
+        plugins_role(m, d->index == NODE_LEADER, d->term);
         break;
     }
     mem_free(d);
@@ -463,8 +503,8 @@ static void fetch_step(struct member *m)
         return;
     }
     struct member *from = &w->members[m->fetch_from];
-    bool reachable = m->fetch_from >= 1 && m->fetch_from <= MEMBERS_MAX && member_running(from) &&
-                     !w->cut[m->fetch_from][m->number];
+    bool reachable = m->fetch_from >= 1 && m->fetch_from <= SIM_MEMBERS_MAX &&
+                     member_running(from) && !w->cut[m->fetch_from][m->number];
     char path[256];
     incoming_path(m, path, sizeof(path));
     if (reachable && store_durable_index(kv_store(from->kv)) >= m->fetch_index) {
@@ -547,14 +587,25 @@ void member_step(struct member *m)
         node_tick(m->node);
     }
     if (m->alive && !m->stopping && m->store_until_ms <= w->now_ms) {
+        /* Requests of plugins may get to the node before the loop hears of what happened to it. */
+        bool plugins_first = m->plugins != NULL && rand_chance(&w->rand, 0.5);
+        if (plugins_first) {
+            plugins_step(m);
+        }
         for (unsigned i = 0; i < SLICES_PER_STEP && store_slice(m); i++) {
             /* sliced so that other members' events fall in between */
         }
         client_reads(m);
+        if (m->plugins != NULL && !plugins_first) {
+            plugins_step(m);
+        }
         checkpoint_step(m);
         watch_step(m);
         lessor_step(m);
         fetch_step(m);
+    }
+    if (m->leaving && m->plugins->host == NULL) {
+        close_node(m);
     }
     if (m->node != NULL) {
         node_flush(m->node);

@@ -4,11 +4,14 @@
 #include <stddef.h>
 
 #include "raft/node.h"
+#include "tests/sim/world.h"
 
 const struct suite_seed suite_seeds[] = {
-    {1, 1, "a first run of one member"},
-    {3, 1, "a first run of three members"},
-    {0, 0, NULL},
+    {1, 1, false, "a first run of one member"},
+    {3, 1, false, "a first run of three members"},
+    {1, 1, true, "a first run of one member with plugins"},
+    {3, 1, true, "a first run of three members with plugins"},
+    {0, 0, false, NULL},
 };
 
 const struct suite_bug suite_planted[] = {
@@ -17,5 +20,9 @@ const struct suite_bug suite_planted[] = {
     {"reads before the own term's barrier", NODE_BUG_NO_OWN_TERM, 3, 2},
     {"acknowledged before the fsync, three members", NODE_BUG_EARLY_ACK, 3, 1},
     {"acknowledged before the fsync, one member", NODE_BUG_EARLY_ACK, 1, 1},
+    {"plugins' stamps are not checked", SIM_BUG_NO_FENCE, 3, 2},
+    {"plugins start before the epoch is applied", SIM_BUG_EARLY_START, 3, 1},
+    {"plugins' writes carry no stamp, three members", SIM_BUG_NO_STAMP, 3, 1},
+    {"plugins' writes carry no stamp, one member", SIM_BUG_NO_STAMP, 1, 1},
     {NULL, 0, 0, 0},
 };

@@ -9,13 +9,14 @@
 struct suite_seed {
     unsigned members; /* 0 ends the list */
     uint64_t seed;
+    bool plugins;
     const char *why;
 };
 extern const struct suite_seed suite_seeds[];
 
 struct suite_bug {
     const char *name; /* NULL ends the list */
-    unsigned bugs;    /* enum node_bug */
+    unsigned bugs;    /* enum node_bug, enum sim_bug */
     unsigned members;
     uint64_t seed;
 };

@@ -4,7 +4,9 @@
 
 #include "base/alloc.h"
 #include "base/hashmap.h"
-#include "tests/sim/world.h"
+#include "kv/epoch.h"
+#include "tests/sim/plugin_scribe.h"
+#include "tests/sim/plugins.h"
 
 enum {
     CONVERGE_MS_MAX = 90000,
@@ -15,20 +17,23 @@ static void step(struct world *w)
 {
     w->now_ms++;
     faults_step(w);
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         /* frames for a paused member wait in the network until it runs again */
         sim_net_pause(w->net, i, w->members[i].paused_until_ms > w->now_ms);
     }
     sim_net_run(w->net, w->now_ms);
     client_step(w);
-    for (unsigned i = 1; i <= MEMBERS_MAX && !w->history.failed; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX && !w->history.failed; i++) {
         member_step(&w->members[i]);
+    }
+    if (w->plugin_model != NULL) {
+        plugin_model_follow(w->plugin_model);
     }
 }
 
 static struct member *leader_of(struct world *w)
 {
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         struct member *m = &w->members[i];
         if (m->alive && !m->stopping && node_leader_ready(m->node)) {
             return m;
@@ -40,14 +45,32 @@ static struct member *leader_of(struct world *w)
 /* Members that belong to the final configuration. */
 static bool belongs(struct member *leader, unsigned number)
 {
-    struct node_member list[MEMBERS_MAX + 1];
-    size_t n = node_members(leader->node, list, MEMBERS_MAX + 1);
+    struct node_member list[SIM_MEMBERS_MAX + 1];
+    size_t n = node_members(leader->node, list, SIM_MEMBERS_MAX + 1);
     for (size_t i = 0; i < n; i++) {
         if (list[i].id == number && list[i].kind != NODE_SPARE) {
             return true;
         }
     }
     return false;
+}
+
+/* Looked at last, when all else is quiet. */
+static bool plugins_converged(struct world *w, struct member *leader)
+{
+    if (w->plugin_model == NULL) {
+        return true;
+    }
+    if (!plugin_model_settled(w->plugin_model)) {
+        return false;
+    }
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
+        struct member *m = &w->members[i];
+        if (m->exists && belongs(leader, i) && !plugins_quiet(m)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool converged(struct world *w)
@@ -57,7 +80,7 @@ static bool converged(struct world *w)
         return false;
     }
     uint64_t commit = node_commit_index(leader->node);
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         struct member *m = &w->members[i];
         if (!m->exists || !belongs(leader, i)) {
             continue;
@@ -70,14 +93,14 @@ static bool converged(struct world *w)
             return false; /* somebody still waits for an answer */
         }
     }
-    return node_last_index(leader->node) == commit;
+    return node_last_index(leader->node) == commit && plugins_converged(w, leader);
 }
 
 static void not_converged(struct world *w)
 {
     char text[400];
     size_t at = 0;
-    for (unsigned i = 1; i <= MEMBERS_MAX && at < sizeof(text); i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX && at < sizeof(text); i++) {
         struct member *m = &w->members[i];
         if (!m->exists) {
             continue;
@@ -92,6 +115,9 @@ static void not_converged(struct world *w)
             m->alive ? (unsigned long long)kv_applied_index(m->kv) : 0,
             (long long)m->watch_revision, (unsigned long long)m->checkpoint_ms,
             m->fetching ? " fetching" : "");
+    }
+    if (w->plugin_model != NULL && !plugin_model_settled(w->plugin_model) && at < sizeof(text)) {
+        snprintf(text + at, sizeof(text) - at, " keys of plugins are not as they leave them");
     }
     history_fail(&w->history, "no convergence:%s", text);
 }
@@ -120,7 +146,7 @@ static void compare_hashes(struct world *w)
     uint32_t first = 0;
     int64_t first_revision = 0;
     bool have = false;
-    for (unsigned i = 1; i <= MEMBERS_MAX && !w->history.failed; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX && !w->history.failed; i++) {
         struct member *m = &w->members[i];
         uint32_t hash = 0;
         int64_t revision = 0;
@@ -142,6 +168,29 @@ static void compare_hashes(struct world *w)
     }
 }
 
+/* The plugins end in order everywhere: what they leave behind is seen then. */
+static void end_plugins(struct world *w)
+{
+    uint64_t end = w->now_ms + CONVERGE_MS_MAX;
+    bool running = true;
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
+        if (w->members[i].plugins != NULL) {
+            plugins_stop(&w->members[i]);
+        }
+    }
+    while (running && !w->history.failed) {
+        step(w);
+        running = false;
+        for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
+            struct member *m = &w->members[i];
+            running |= m->plugins != NULL && m->plugins->host != NULL;
+        }
+        if (w->now_ms >= end) {
+            history_fail(&w->history, "plugins do not end");
+        }
+    }
+}
+
 bool world_run(struct world *w, const struct sim_options *options, const char *dir)
 {
     memset(w, 0, sizeof(*w));
@@ -152,12 +201,17 @@ bool world_run(struct world *w, const struct sim_options *options, const char *d
     history_init(&w->history);
     w->now_ms = 1000;
 #ifdef KVD_DEBUG
-    node_bugs = options->bugs;
+    node_bugs = options->bugs & 0xffff;
+    epoch_test_no_fence = (options->bugs & SIM_BUG_NO_FENCE) != 0;
+    host_bugs = ((options->bugs & SIM_BUG_EARLY_START) != 0 ? HOST_BUG_EARLY_START : 0) |
+                ((options->bugs & SIM_BUG_NO_STAMP) != 0 ? HOST_BUG_NO_STAMP : 0);
 #endif
     w->faults = w->clients = true;
+    w->plugin_model = options->plugins ? plugin_model_new(&w->history) : NULL;
+    scribe_quiet = false;
     struct sim_net_options network = faults_network(w);
     w->net = sim_net_new(&network);
-    for (unsigned i = 1; i <= MEMBERS_MAX; i++) {
+    for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         member_init(w, i);
     }
     w->disk_full_phase = options->seed % 5 == 1;
@@ -174,6 +228,7 @@ bool world_run(struct world *w, const struct sim_options *options, const char *d
         step(w);
     }
     w->clients = false;
+    scribe_quiet = true;
     end = w->now_ms + CONVERGE_MS_MAX;
     while (!w->history.failed && !converged(w)) {
         step(w);
@@ -186,6 +241,9 @@ bool world_run(struct world *w, const struct sim_options *options, const char *d
     }
     if (!w->history.failed) {
         history_verify(&w->history, kv_revision(leader_of(w)->kv));
+    }
+    if (w->plugin_model != NULL) {
+        end_plugins(w);
     }
     return !w->history.failed;
 }

@@ -17,17 +17,27 @@
 #include "tests/lib/sim_net.h"
 #include "tests/sim/history.h"
 
-#define MEMBERS_MAX 4u
-#define LEASES_MAX  64u
+#define SIM_MEMBERS_MAX 4u
+#define LEASES_MAX      64u
 
 struct world;
 struct member;
+struct plugins;
+struct plugin_model;
+
+/* Planted bugs beside those of enum node_bug. */
+enum sim_bug {
+    SIM_BUG_NO_FENCE = 1 << 16,    /* apply refuses no stamp */
+    SIM_BUG_EARLY_START = 1 << 17, /* plugins start before their epoch is applied */
+    SIM_BUG_NO_STAMP = 1 << 18     /* plugins' writes carry no stamp */
+};
 
 struct sim_options {
     uint64_t seed;
     unsigned members;  /* 1 or 3 voters at the start */
     uint64_t fault_ms; /* virtual time under faults */
-    unsigned bugs;     /* planted bugs (enum node_bug), debug builds */
+    bool plugins;      /* every member runs some */
+    unsigned bugs;     /* planted bugs (enum node_bug, enum sim_bug), debug builds */
     bool verbose;
 };
 
@@ -50,7 +60,9 @@ struct op {
         OP_REVOKE,
         OP_READ,     /* linearizable */
         OP_READ_OLD, /* serializable, maybe at an old revision */
-        OP_PUT_LEASED
+        OP_PUT_LEASED,
+        OP_TEXT, /* a put of `text` to a plugin's key; `value` stands for it in the history */
+        OP_ERASE /* a delete of such a key */
     } kind;
     struct member *member;
     uint64_t number;
@@ -62,13 +74,14 @@ struct op {
     struct node_read read;
     bool confirmed;
     uint64_t index; /* READ: wait until applied */
+    char text[24];
 };
 
 /* Something the raft side handed to the store side. */
 struct delivery {
     struct list link;
-    enum { DELIVER_COMMIT, DELIVER_CONFIGURATION, DELIVER_INSTALL } kind;
-    uint64_t index, term;
+    enum { DELIVER_COMMIT, DELIVER_CONFIGURATION, DELIVER_INSTALL, DELIVER_ROLE } kind;
+    uint64_t index, term; /* ROLE: index is the role */
     size_t len;
     uint8_t bytes[];
 };
@@ -110,12 +123,21 @@ struct member {
     struct node_change change;
     bool changing;
     uint64_t lessor_ms;
+    struct plugins *plugins; /* NULL = none */
+    bool leaving;            /* its plugins end first, then the node is closed */
 };
 
 struct lease {
     int64_t id; /* 0 = free slot */
     int64_t ttl_s;
     uint64_t promised_ms; /* may not be revoked by expiry before */
+};
+
+/* A leader that loses its leadership and gets it back while its store loop sleeps. */
+struct comeback {
+    struct member *member; /* NULL = none under way */
+    uint64_t until_ms, back_ms;
+    bool back; /* asked for */
 };
 
 struct world {
@@ -125,15 +147,17 @@ struct world {
     uint64_t now_ms;
     struct history history;
     struct sim_net *net;
-    struct member members[MEMBERS_MAX + 1]; /* [1..] */
-    unsigned member_count;                  /* started so far */
+    struct member members[SIM_MEMBERS_MAX + 1]; /* [1..] */
+    unsigned member_count;                      /* started so far */
     struct lease leases[LEASES_MAX];
     uint64_t next_value;
     int64_t next_lease;
     bool faults;
     bool clients;
     bool disk_full_phase;
-    bool cut[MEMBERS_MAX + 1][MEMBERS_MAX + 1]; /* [from][to] */
+    bool cut[SIM_MEMBERS_MAX + 1][SIM_MEMBERS_MAX + 1]; /* [from][to] */
+    struct plugin_model *plugin_model;                  /* NULL = no plugins in this run */
+    struct comeback comeback;
     char dir[160];
 };
 

@@ -68,6 +68,8 @@ static void pages_cover_the_range_once(void **state)
             snprintf(key, sizeof(key), "p/%zu", seen++);
             assert_string_equal(a.keys[i], key);
         }
+        /* Each page tells the revision it was read at, so that the next one is of the same. */
+        assert_true(r.revision == 0 || a.result.revision == r.revision);
         r.revision = a.result.revision;
         next_len = a.next_len;
         memcpy(next, a.next, next_len);
@@ -152,6 +154,7 @@ static void counts_keys_and_the_past_are_read(void **state)
     ask((struct ask){.what = ASK_RANGE, .ctx = probe.root, .range = &r, .answer = &a});
     assert_int_equal(a.row_count, 1);
     assert_string_equal(a.values[0], "old");
+    assert_int_equal(a.result.revision, first);
     r.revision = 1000000;
     ask((struct ask){.what = ASK_RANGE, .ctx = probe.root, .range = &r, .answer = &a});
     assert_outcome(&a, KVP_REFUSED, KVP_FUTURE);

@@ -195,11 +195,27 @@ static void stopped_at_once(void **state)
     close_clean();
 }
 
+/* A follower cannot confirm a read: its caches fill from what it has, so that they are warm when it
+ * leads. */
+static void a_follower_fills_its_caches(void **state)
+{
+    (void)state;
+    atomic_store(&objects, 0);
+    atomic_store(&synced, 0);
+    hf.f->hold_reads = true;
+    probe.on_init = open_cache;
+    probe_load("");
+    UNTIL(atomic_load(&synced) > 0);
+    hf.f->hold_reads = false;
+    close_clean();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(terms_reconcile, host_setup, host_teardown),
         cmocka_unit_test_setup_teardown(stopped_at_once, host_setup, host_teardown),
+        cmocka_unit_test_setup_teardown(a_follower_fills_its_caches, host_setup, host_teardown),
         {"terms_reconcile_on_threads", terms_reconcile, host_setup_threads, host_teardown, NULL},
         {"stopped_at_once_on_threads", stopped_at_once, host_setup_threads, host_teardown, NULL},
     };
