@@ -13,6 +13,8 @@
 #include "base/limits.h"
 #include "plugins/host/cache_impl.h"
 
+int64_t cache_page_rows = PLUGIN_CACHE_SLICE_ROWS;
+
 void cache_fill_init(struct kvp_cache *c)
 {
     c->state = CACHE_IDLE;
@@ -81,7 +83,7 @@ static void cache_list_page(struct kvp_cache *c, struct kvp_bytes from)
         .key = c->prefix,
         .from = from,
         .revision = c->list_revision,
-        .limit = PLUGIN_CACHE_SLICE_ROWS};
+        .limit = cache_page_rows};
     part_hold(&c->part);
     c->state = CACHE_LISTING;
     if (s->host->range(s->ctx, &range, cache_listed, c) != 0) {

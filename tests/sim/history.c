@@ -109,8 +109,7 @@ void history_claim(struct history *h, const struct history_claim *c)
     h->claims[h->claim_count++] = *c;
 }
 
-/* The newest event of a key with revision <= limit, or NULL. */
-static const struct history_event *key_at(const struct history *h, uint32_t key, int64_t limit)
+const struct history_event *history_key_at(const struct history *h, uint32_t key, int64_t limit)
 {
     size_t i = history_position(h, limit + 1);
     while (i-- > 0) {
@@ -144,7 +143,7 @@ static void verify_write(struct history *h, const struct history_claim *c)
         return;
     }
     if (c->kind == CLAIM_SWAP) {
-        const struct history_event *before = key_at(h, c->key, c->revision - 1);
+        const struct history_event *before = history_key_at(h, c->key, c->revision - 1);
         int64_t mod = before != NULL && before->value != 0 ? before->revision : 0;
         if (mod != c->previous) {
             history_fail(h,
@@ -170,7 +169,7 @@ static void verify_wipe(struct history *h, const struct history_claim *c)
 
 static void verify_read(struct history *h, const struct history_claim *c)
 {
-    const struct history_event *e = key_at(h, c->key, c->revision);
+    const struct history_event *e = history_key_at(h, c->key, c->revision);
     uint64_t value = e != NULL ? e->value : 0;
     if (value != c->value || (value != 0 && e->revision != c->previous)) {
         history_fail(h,

@@ -61,6 +61,8 @@ void history_fail(struct history *h, const char *format, ...) __attribute__((for
 void history_report(struct history *h, size_t *at, const struct history_event *e, unsigned member);
 /* Where a watcher that starts at `revision` begins. */
 size_t history_position(const struct history *h, int64_t revision);
+/* The newest event of a key with revision <= limit, or NULL. */
+const struct history_event *history_key_at(const struct history *h, uint32_t key, int64_t limit);
 /* A member has applied `index` and its state hashes to `hash`. */
 void history_applied(struct history *h, uint64_t index, uint64_t hash, unsigned member);
 void history_claim(struct history *h, const struct history_claim *c);

@@ -298,6 +298,49 @@ bool spies_same(const struct plugins *p)
     return n == PLUGIN_KINDS;
 }
 
+/* At any time a cache is what the store was at the revision it shows, once that is history. */
+static void audit(void *data)
+{
+    struct spy *s = data;
+    const struct history *h = &s->plugins->member->world->history;
+    int64_t revision = s->host->cache_revision(s->cache);
+    uint32_t first = s->kind == PLUGIN_HELLO ? PLUGIN_KEY_HELLO : PLUGIN_KEY_TTL;
+    if (s->host->cache_synced(s->cache) != 1 || h->event_count == 0 ||
+        revision > h->events[h->event_count - 1].revision) {
+        return;
+    }
+    for (uint32_t key = first; key < first + PLUGIN_KEYS; key++) {
+        char text[PLUGIN_KEY_BYTES];
+        struct slice name = plugin_key_text(key, text);
+        struct kvp_cached row = {.size = sizeof(row)};
+        bool there = s->host->cache_get(s->cache, kvp_bytes_of(name.data, name.len), &row) == 0;
+        const struct kvp_bytes *value = row.object;
+        const struct history_event *e = history_key_at(h, key, revision);
+        bool expected = e != NULL && e->value != 0;
+        if (there != expected ||
+            (there &&
+             (row.mod_revision != e->revision ||
+              plugin_parse_value(key, slice_of(value->data, value->len), row.lease) != e->value))) {
+            history_fail(&s->plugins->member->world->history,
+                         "member %u: the cache of %s shows revision %lld, but key %u is not as "
+                         "history has it",
+                         s->plugins->member->number, plugin_kind_name(s->kind), (long long)revision,
+                         key);
+            return;
+        }
+    }
+}
+
+void spies_audit(struct plugins *p)
+{
+    LIST_FOREACH (link, &p->spies) {
+        struct spy *s = LIST_ENTRY(link, struct spy, link);
+        if (s->cache != NULL) {
+            (void)s->host->post(s->root, audit, s); /* refused when it ends */
+        }
+    }
+}
+
 /* ---- life --------------------------------------------------------------------------------------
  */
 

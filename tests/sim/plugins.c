@@ -5,8 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "plugins/host/cache.h"
 
-enum { TURNS_MAX = 4 };
+enum { TURNS_MAX = 4, PAGE_ROWS = 2 /* of a cache's list: there are only 8 keys */ };
 
 static void load(struct plugins *p, const char *spec)
 {
@@ -26,6 +27,7 @@ void plugins_start(struct member *m)
     list_init(&p->spies);
     sim_service_init(&p->service, m);
     spies_register();
+    cache_page_rows = PAGE_ROWS;
     struct host_options options = {.service = &p->service.service,
                                    .data_dir = m->dir,
                                    .member_id = m->number,
@@ -73,6 +75,9 @@ void plugins_step(struct member *m)
         return;
     }
     sim_service_step(&p->service);
+    if (rand_chance(&w->rand, 0.01)) {
+        spies_audit(p);
+    }
     unsigned turns = w->faults ? (unsigned)rand_below(&w->rand, TURNS_MAX) : TURNS_MAX;
     while (turns-- > 0 && p->host != NULL && turn(p)) {
         /* on */

@@ -41,6 +41,8 @@ void spies_turn(struct plugins *p);
 /* Has every spied cache looked at; after a turn spies_same tells. */
 void spies_compare(struct plugins *p);
 bool spies_same(const struct plugins *p);
+/* Has some spied caches compared with the history as of the revision they say they show. */
+void spies_audit(struct plugins *p);
 void spies_abandon(struct plugins *p);
 
 #endif

@@ -20,7 +20,7 @@ const struct suite_bug suite_planted[] = {
     {"reads before the own term's barrier", NODE_BUG_NO_OWN_TERM, 3, 2},
     {"acknowledged before the fsync, three members", NODE_BUG_EARLY_ACK, 3, 1},
     {"acknowledged before the fsync, one member", NODE_BUG_EARLY_ACK, 1, 1},
-    {"plugins' stamps are not checked", SIM_BUG_NO_FENCE, 3, 2},
+    {"plugins' stamps are not checked", SIM_BUG_NO_FENCE, 3, 8},
     {"plugins start before the epoch is applied", SIM_BUG_EARLY_START, 3, 1},
     {"plugins' writes carry no stamp, three members", SIM_BUG_NO_STAMP, 3, 1},
     {"plugins' writes carry no stamp, one member", SIM_BUG_NO_STAMP, 1, 1},

@@ -170,6 +170,50 @@ static int add_until_failure(struct buf *b, size_t pad)
 
 /* Without memory an operation is added whole or not at all, wherever the buffer happens to end:
  * those before it stay good. */
+/* A request with a stamp: the request's own field, EpochRequest 2000, origin 2001. */
+static void stamps_stand_beside_the_request(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b);
+    assert_true(batch_start(&b));
+    struct batch_stamp stamp = {slice_str("hello"), 7, 300, 2};
+    struct batch_origin o = {.member = 1, .incarnation = 2, .number = 3};
+    assert_true(batch_add_stamped(&b, o, 4, slice_str("request"), &stamp));
+    size_t position = 0;
+    struct batch_op op;
+    assert_int_equal(batch_next(buf_slice(&b), &position, &op), 1);
+    assert_int_equal(op.origin.number, 3);
+    struct wire_field f, inner;
+    assert_int_equal(wire_next(&op.request, &f), 1);
+    assert_int_equal(f.number, 4);
+    assert_true(slice_eq(f.bytes, slice_str("request")));
+    assert_int_equal(wire_next(&op.request, &f), 1);
+    assert_int_equal(f.number, 2000);
+    assert_int_equal(wire_next(&f.bytes, &inner), 1);
+    assert_true(slice_eq(inner.bytes, slice_str("hello")));
+    static const uint64_t numbers[] = {7, 300, 2};
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(wire_next(&f.bytes, &inner), 1);
+        assert_int_equal(inner.number, i + 2);
+        assert_int_equal(inner.value, numbers[i]);
+    }
+    assert_int_equal(wire_next(&op.request, &f), 1);
+    assert_int_equal(f.number, 2001);
+    assert_true(slice_eq(f.bytes, slice_str("hello")));
+    assert_int_equal(wire_next(&op.request, &f), 0);
+    size_t before = b.len;
+    for (uint64_t n = 1; n <= 3; n++) { /* of the two messages and of the batch */
+        mem_fail_after(n);
+        bool added = batch_add_stamped(&b, o, 4, slice_str("request"), &stamp);
+        mem_fail_after(0);
+        assert_true(added || b.len == before);
+        b.failed = false;
+        b.len = before;
+    }
+    buf_close(&b);
+}
+
 static void batches_survive_each_failure(void **state)
 {
     (void)state;
@@ -230,6 +274,7 @@ int main(void)
         cmocka_unit_test(fields_are_walked),
         cmocka_unit_test(malformed_fields_end_the_walk),
         cmocka_unit_test(batches_round_trip),
+        cmocka_unit_test(stamps_stand_beside_the_request),
         cmocka_unit_test(a_message_is_packed_as_a_field),
         cmocka_unit_test(batches_survive_each_failure),
         cmocka_unit_test(broken_batches_are_refused),
