@@ -240,6 +240,11 @@
 /* How long the end of the process waits for a plugin that does not return from a callback. */
 #define PLUGIN_STOP_MS_MAX 5000u
 
+/* kvd --dev looks at a changed file this often until it is the same twice and complete, at most so
+ * many times: then a linker that is still at work has had ten seconds. */
+#define DEV_SETTLE_MS        50u
+#define DEV_SETTLE_LOOKS_MAX 200u
+
 /* ---- configuration (kvd/) ---- */
 /* Longest election timeout (etcd's maxElectionMs). */
 #define ELECTION_MS_MAX 50000u
