@@ -222,6 +222,13 @@
 /* Label values of one metric, and series of one plugin. */
 #define PLUGIN_SERIES_MAX     256u
 #define PLUGIN_SERIES_ALL_MAX 4096u
+/* Distinct names of work queues that are measured apart; further ones count as "other". */
+#define PLUGIN_METERS_MAX 64u
+/* Timers and watches of one instance; beyond, KVP_BUSY. */
+#define PLUGIN_TIMERS_MAX  65536u
+#define PLUGIN_WATCHES_MAX 4096u
+/* Lines one instance may log in a second; the rest is counted. */
+#define PLUGIN_LOG_LINES_PER_S 500u
 /* Fields of one log line. */
 #define PLUGIN_LOG_FIELDS_MAX 24u
 /* A callback longer than this is logged: the plugin's other events waited for it. */

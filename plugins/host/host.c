@@ -479,6 +479,19 @@ static void host_metric_family(struct plugin_host *h, struct buf *out, const cha
     }
 }
 
+static void host_metric_states(struct plugin_host *h, struct buf *out)
+{
+    static const char name[] = "kvd_plugin_state";
+    buf_printf(out, "# HELP %s 1: it is in this state.\n# TYPE %s gauge\n", name, name);
+    LIST_FOREACH (it, &h->plugins) {
+        struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        for (int i = HOST_REFUSED; p->name[0] != '\0' && i <= HOST_DISABLED; i++) {
+            buf_printf(out, "%s{plugin=\"%s\",state=\"%s\"} %d\n", name, p->name,
+                       host_state_name((enum host_state)i), (int)p->state == i);
+        }
+    }
+}
+
 static double metric_up(struct plugin *p)
 {
     return p->state == HOST_READY || p->state == HOST_LEADING;
@@ -520,6 +533,7 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
         return;
     }
     host_metric_family(h, out, "kvd_plugin_up", "gauge", "1: loaded and initialised.", metric_up);
+    host_metric_states(h, out);
     host_metric_family(h, out, "kvd_plugin_leads", "gauge", "1: between start and stop.",
                        metric_leads);
     host_metric_family(h, out, "kvd_plugin_callbacks_total", "counter", "Callbacks run.",
@@ -540,6 +554,7 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
                 name[i] = p->name[i] == '-' ? '_' : p->name[i];
             }
             metric_set_render(&p->instance->metrics, name, out);
+            meter_set_render(&p->instance->meters, name, out);
         }
     }
 }

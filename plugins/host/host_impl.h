@@ -18,6 +18,7 @@
 #include "plugins/host/crumb.h"
 #include "plugins/host/host.h"
 #include "plugins/host/lane.h"
+#include "plugins/host/meter.h"
 #include "plugins/host/metrics.h"
 #include "plugins/host/notice.h"
 #include "plugins/host/times.h"
@@ -54,6 +55,7 @@ struct kvp_ctx {
     struct list watches;
     struct list timers;
     struct list parts;
+    bool silent;                        /* ctx_silence */
     struct scope *scope;                /* parts.c: NULL = no cache, queue or controller yet */
     int32_t reason;                     /* of the end */
     void (*ended)(struct kvp_ctx *ctx); /* lane: nothing of it is left */
@@ -80,6 +82,9 @@ void ctx_close(struct kvp_ctx *ctx);
 /* Home: refuses further calls, cancels what is under way, and lets the lane end the rest; then
  * `ended` runs there. Once. */
 void ctx_end(struct kvp_ctx *ctx, int32_t reason, void (*ended)(struct kvp_ctx *ctx));
+/* Lane: an init that failed has freed what its callbacks would be given, so none of them comes:
+ * parts, watches and timers go, requests and posts end without a word. ctx_end still follows. */
+void ctx_silence(struct kvp_ctx *ctx);
 /* Home: a request or watch of an ending context went: is it empty now? */
 void ctx_home_check(struct kvp_ctx *ctx);
 /* Lane, for calls: 0, or INVALID, WRONG_THREAD, STOPPED. */
@@ -101,6 +106,7 @@ struct instance {
     void *conf;
     struct kvp_ctx root;
     struct metric_set metrics;
+    struct meter_set meters;
     struct crumb *crumb; /* its place in the page; never NULL */
 
     /* lane */
@@ -360,7 +366,8 @@ static inline struct slice bytes_slice(struct kvp_bytes b)
 }
 
 /* watch.c, lease.c: what home undoes at the end of a context. */
-void watch_end_all(struct kvp_ctx *ctx); /* lane */
+void watch_end_all(struct kvp_ctx *ctx);     /* lane */
+void watch_silence_all(struct kvp_ctx *ctx); /* lane: the same without `ended` */
 void watch_home_end(struct kvp_ctx *ctx);
 void lease_home_end(struct kvp_ctx *ctx);
 /* time.c (lane) */

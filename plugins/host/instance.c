@@ -68,6 +68,9 @@ static void instance_init(struct instance *in)
     in->step_why.text[sizeof(in->step_why.text) - 1] = '\0';
     in->inited = err == 0;
     in->frozen = true;
+    if (err != 0) {
+        ctx_silence(&in->root);
+    }
     instance_step_done(in, err);
 }
 
@@ -178,6 +181,7 @@ static void instance_free(struct instance *in)
     }
     ctx_close(&in->root);
     metric_set_close(&in->metrics);
+    meter_set_close(&in->meters);
     mem_free(in->conf);
     mem_free(in);
 }
@@ -235,6 +239,7 @@ int instance_new(struct plugin *p, void *conf, struct instance **out, struct err
     ctx_init(&in->root, in, NULL);
     list_init(&in->terms);
     metric_set_init(&in->metrics);
+    meter_set_init(&in->meters);
     *out = in;
     h->instances++;
     instance_run(in, STEP_INIT, NULL, 0);
