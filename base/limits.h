@@ -233,6 +233,9 @@
 #define PLUGIN_LOG_FIELDS_MAX 24u
 /* A callback longer than this is logged: the plugin's other events waited for it. */
 #define PLUGIN_CALLBACK_MS_MAX 10u
+/* One that lasts this long is told while it lasts, then each time it has doubled. */
+#define PLUGIN_HANG_MS      1000u
+#define PLUGIN_HANG_LOOK_MS 500u
 /* A plugin's name and the whole --plugin argument. */
 #define PLUGIN_NAME_BYTES_MAX 48u
 #define PLUGIN_SPEC_BYTES_MAX 4096u
@@ -244,7 +247,8 @@
 #define PLUGIN_STRIKES_MS  600000u
 /* Plugins of one process: each has a place in the breadcrumb page. */
 #define PLUGINS_MAX 64u
-/* How long the end of the process waits for a plugin that does not return from a callback. */
+/* How long the end of the process, or an operator's request, waits for a plugin that does not return
+ * from a callback. */
 #define PLUGIN_STOP_MS_MAX 5000u
 
 /* kvd --dev looks at a changed file this often until it is the same twice and complete, at most so

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "plugins/host/admin.h"
+#include "plugins/host/blame.h"
 #include "plugins/host/change.h"
 #include "plugins/host/host_impl.h"
 #include "plugins/host/loader.h"
@@ -114,6 +115,7 @@ static void host_on_home_closed(void *data)
 static void host_end(struct plugin_host *h)
 {
     lane_timer_cancel(&h->home, &h->patience);
+    lane_timer_cancel(&h->home, &h->hang);
     lane_close(&h->home, host_on_home_closed, h);
 }
 
@@ -207,6 +209,9 @@ int host_prepare(struct plugin_host *h, char *plugins_dir, struct errmsg *e)
     snprintf(plugins_dir, HOST_PATH_MAX, "%s/plugins.d", h->data_dir);
     if (h->crumbs.crumbs != NULL) {
         return 0;
+    }
+    if (h->o.loop != NULL) {
+        blame_install();
     }
     int err = loader_prepare(plugins_dir, e);
     snprintf(path, sizeof(path), "%s/breadcrumbs", plugins_dir);
@@ -522,6 +527,11 @@ static double metric_requests(struct plugin *p)
     return p->instance != NULL ? (double)atomic_load(&p->instance->requests) : 0;
 }
 
+static double metric_log_dropped(struct plugin *p)
+{
+    return p->instance != NULL ? (double)atomic_load(&p->instance->log_dropped) : 0;
+}
+
 static double metric_memory(struct plugin *p)
 {
     return p->instance != NULL ? (double)atomic_load(&p->instance->memory_bytes) : 0;
@@ -546,6 +556,8 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
                        metric_requests);
     host_metric_family(h, out, "kvd_plugin_memory_bytes", "gauge", "Memory from alloc and dup.",
                        metric_memory);
+    host_metric_family(h, out, "kvd_plugin_log_lines_dropped_total", "counter",
+                       "Lines not logged because there were too many.", metric_log_dropped);
     LIST_FOREACH (it, &h->plugins) {
         struct plugin *p = LIST_ENTRY(it, struct plugin, link);
         if (p->instance != NULL) {

@@ -119,6 +119,8 @@ struct instance {
     /* home */
     struct list terms;         /* also past ones: their pointers stay valid until fini */
     struct kvp_ctx *home_term; /* the newest one; NULL: it could not be made */
+    uint64_t hang_since_ms;    /* hang.c: of the callback looked at last */
+    uint64_t hang_told_ms;     /* how long it was then; 0 = not told */
 
     /* goes back and forth: one step at a time */
     struct lane_msg step_msg;
@@ -142,6 +144,11 @@ struct instance {
     atomic_size_t watches;
     atomic_size_t timers;
     atomic_uint_fast64_t events; /* of watches, delivered */
+    /* log.c */
+    atomic_uint_fast64_t log_second; /* the one that log_lines counts in */
+    atomic_uint log_lines;
+    atomic_uint_fast64_t log_dropped; /* so far */
+    atomic_uint_fast64_t log_told;    /* of them */
 };
 
 /* Home. 0 or an error with a sentence; then the lane runs and init is on its way. */
@@ -207,6 +214,8 @@ int plugin_install(struct plugin *p, const struct loaded *code, const char *opti
 void plugin_refuse(struct plugin *p, const char *why);
 /* An operator's word, remembered in the breadcrumb page. p has no instance. */
 void plugin_disabled(struct plugin *p);
+/* The word alone: p may still run, and is not loaded at the next start. */
+void plugin_mark_disabled(struct plugin *p);
 /* Lifts quarantine and disable. */
 void plugin_lift(struct plugin *p);
 /* The same as host_reload. */
@@ -234,6 +243,7 @@ struct plugin_host {
     uint64_t term;
     bool stopping;
     struct lane_timer patience; /* of host_stop */
+    struct lane_timer hang;     /* hang.c */
     void (*stopped)(void *data);
     void *stopped_data;
     struct crumb_page crumbs;
@@ -372,6 +382,12 @@ void watch_home_end(struct kvp_ctx *ctx);
 void lease_home_end(struct kvp_ctx *ctx);
 /* time.c (lane) */
 void timer_end_all(struct kvp_ctx *ctx);
+/* hang.c (home): an instance has come: look at it now and then. */
+void hang_watch(struct plugin_host *h);
+/* log.c, any thread: may this instance log one more line in this second? */
+bool log_allowed(struct instance *in);
+/* Says how many lines were not logged since it was said last. */
+void log_tell_dropped(struct instance *in);
 /* work.c (home): a pool thread is free. */
 void work_next(struct plugin_host *h);
 

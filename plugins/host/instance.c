@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "plugins/host/blame.h"
 
 static _Thread_local struct instance *callback_instance;
 static _Thread_local uint64_t callback_started_ns;
@@ -23,11 +24,16 @@ void callback_enter(struct instance *in, const char *what, struct slice key, int
     strncpy(c->callback, what, sizeof(c->callback) - 1);
     atomic_store(&in->callback_since_ms, callback_started_ns / 1000000u);
     atomic_store(&in->callback, what);
+    blame_begin(c, CRUMB_DIED_CALLBACK);
 }
 
 void callback_leave(struct instance *in)
 {
     uint64_t ns = clock_mono_ns() - callback_started_ns;
+    blame_end();
+    if (atomic_load_explicit(&in->crumb->died, memory_order_relaxed) != 0) {
+        atomic_store(&in->crumb->died, 0); /* it hung, and has come back */
+    }
     const char *what = atomic_exchange(&in->callback, NULL);
     in->crumb->callback[0] = '\0';
     callback_instance = NULL;
@@ -106,6 +112,7 @@ static void instance_root_ended(struct kvp_ctx *ctx)
         in->descriptor->fini(in->self);
         callback_leave(in);
     }
+    log_tell_dropped(in);
     size_t left = atomic_load(&in->allocations);
     if (left > 0) {
         LOG(LOG_WARN, "a plugin left memory behind", F_STR("plugin", in->name),
@@ -242,6 +249,7 @@ int instance_new(struct plugin *p, void *conf, struct instance **out, struct err
     meter_set_init(&in->meters);
     *out = in;
     h->instances++;
+    hang_watch(h);
     instance_run(in, STEP_INIT, NULL, 0);
     return 0;
 }

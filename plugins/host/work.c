@@ -4,6 +4,7 @@
 #include <stdalign.h>
 
 #include "base/log.h"
+#include "plugins/host/blame.h"
 
 /* ---- post --------------------------------------------------------------------------------------
  */
@@ -68,7 +69,9 @@ static void work_on_pool(uv_work_t *work)
 {
     struct request *r = work->data;
     struct work_wait *w = r->extra;
+    blame_begin(r->ctx->instance->crumb, CRUMB_DIED_WORK);
     w->work(r->data);
+    blame_end();
 }
 
 /* A host without a loop has no other threads either. */
