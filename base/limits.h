@@ -247,8 +247,8 @@
 #define PLUGIN_STRIKES_MS  600000u
 /* Plugins of one process: each has a place in the breadcrumb page. */
 #define PLUGINS_MAX 64u
-/* How long the end of the process, or an operator's request, waits for a plugin that does not return
- * from a callback. */
+/* How long the end of the process, or an operator's request, waits for a plugin that does not
+ * return from a callback. */
 #define PLUGIN_STOP_MS_MAX 5000u
 
 /* kvd --dev looks at a changed file this often until it is the same twice and complete, at most so
