@@ -224,10 +224,20 @@
 /* Label values of one metric, and series of one plugin. */
 #define PLUGIN_SERIES_MAX     256u
 #define PLUGIN_SERIES_ALL_MAX 4096u
+/* Distinct names of work queues that are measured apart; further ones count as "other". */
+#define PLUGIN_METERS_MAX 64u
+/* Timers and watches of one instance; beyond, KVP_BUSY. */
+#define PLUGIN_TIMERS_MAX  65536u
+#define PLUGIN_WATCHES_MAX 4096u
+/* Lines one instance may log in a second; the rest is counted. */
+#define PLUGIN_LOG_LINES_PER_S 500u
 /* Fields of one log line. */
 #define PLUGIN_LOG_FIELDS_MAX 24u
 /* A callback longer than this is logged: the plugin's other events waited for it. */
 #define PLUGIN_CALLBACK_MS_MAX 10u
+/* One that lasts this long is told while it lasts, then each time it has doubled. */
+#define PLUGIN_HANG_MS      1000u
+#define PLUGIN_HANG_LOOK_MS 500u
 /* HTTP of plugins. Exchanges of one plugin at once, and bytes of answers they have queued all
  * together: beyond, new requests are answered 503. */
 #define PLUGIN_HTTP_EXCHANGES_MAX 65536u
@@ -267,8 +277,14 @@
 #define PLUGIN_STRIKES_MS  600000u
 /* Plugins of one process: each has a place in the breadcrumb page. */
 #define PLUGINS_MAX 64u
-/* How long the end of the process waits for a plugin that does not return from a callback. */
+/* How long the end of the process, or an operator's request, waits for a plugin that does not
+ * return from a callback. */
 #define PLUGIN_STOP_MS_MAX 5000u
+
+/* kvd --dev looks at a changed file this often until it is the same twice and complete, at most so
+ * many times: then a linker that is still at work has had ten seconds. */
+#define DEV_SETTLE_MS        50u
+#define DEV_SETTLE_LOOKS_MAX 200u
 
 /* ---- configuration (kvd/) ---- */
 /* Longest election timeout (etcd's maxElectionMs). */

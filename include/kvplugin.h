@@ -230,7 +230,8 @@ struct kvp_plugin {
     size_t conf_size;                 /* sizeof the configuration struct the offsets are in */
     /* conf: zeroed and filled from the options; lives until fini, or until the reload that replaces
      * it has returned 0. NULL when conf_size is 0. 0, or any other value after writing e->text: the
-     * plugin is not loaded and neither start nor fini is called. Leave *self alone then. */
+     * plugin is not loaded and neither start nor fini is called, nor any callback of what init
+     * began (offloaded work may run). Free what is yours, and leave *self alone. */
     int (*init)(struct kvp_ctx *ctx, const struct kvp_host *host, const void *conf, void **self,
                 struct kvp_errmsg *e);
     /* May be NULL. Other than 0: logged; stop follows, then start again with backoff. */
@@ -423,9 +424,9 @@ struct kvp_lease_args {
 
 struct kvp_role {
     uint32_t size;
-    uint32_t is_leader; /* this context may write now, as far as this member knows */
+    uint32_t is_leader; /* that term may write now, as far as this member knows */
     uint64_t term;      /* of a term context; of an instance context: the present one, 0 = none */
-    uint64_t epoch;     /* within the term; grows with each start of this plugin */
+    uint64_t epoch;     /* within the term; grows with each start; 0 of an instance context */
     uint64_t member;    /* this member's id */
 };
 
@@ -656,8 +657,10 @@ enum kvp_metric_type { KVP_COUNTER = 1, KVP_GAUGE = 2, KVP_HISTOGRAM = 3 };
 #define KVP_SERIES_MAX 256 /* of one metric; further label values share the series "other" */
 struct kvp_metric_args {
     uint32_t size;
-    uint32_t type;                      /* enum kvp_metric_type */
-    const char *name;                   /* shown as kvd_plugin_<plugin>_<name> */
+    uint32_t type; /* enum kvp_metric_type */
+    /* Shown as kvd_plugin_<plugin>_<name>. Names that begin with workqueue_ are taken: the host
+     * measures queues and controllers. */
+    const char *name;
     const char *help;                   /* one sentence */
     const char *labels[KVP_LABELS_MAX]; /* names; NULL = no more */
     const double *bounds; /* HISTOGRAM: upper bounds ascending; NULL = 1 ms * 2^k, k = 0..13 */

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "kvd/config_file.h"
 #include "kvd/config_resolve.h"
+#include "kvd/dev.h"
 #include "kvd/flags.h"
 
 struct config_loader {
@@ -161,6 +162,9 @@ static int config_load_values(struct config_loader *l, char *const *environment,
     int err = *file != '\0'
                   ? config_from_file(l, file, e)
                   : flags_environment(&l->flags, environment, config_unknown_variable, l, e);
+    if (err == 0) {
+        err = dev_settings(l->cfg, &l->flags, e);
+    }
     if (err == 0) {
         err = config_resolve_log(l->cfg, &l->flags, e);
     }

@@ -100,6 +100,8 @@ struct kvd_config {
     /* Plugins. */
     const char *const *plugins; /* --plugin, NULL-terminated */
     const char *plugin_dir;     /* "" = none */
+    bool dev;                   /* --dev: kvd/dev.h */
+    const char *temporary_dir;  /* made for --dev, to be removed at the end; NULL = none */
     /* TLS of client and metrics listeners. The files are set when a URL needs them, else NULL. */
     bool tls; /* a URL needs it */
     const char *cert_file;

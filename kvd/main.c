@@ -4,7 +4,7 @@
  * service manager. Stop: a signal -> server stops -> the loop runs dry -> death by that signal. A
  * server that cannot go on ends the process with status 1: nothing acknowledged is at stake, and a
  * restart by the service manager is the best answer. Everything printed is a log line, except help,
- * usage and versions (contract LG-01). */
+ * usage and versions (contract LG-01), and what to type next after --dev. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "kvd/config.h"
+#include "kvd/dev.h"
 #include "kvd/flags.h"
 #include "kvd/notify.h"
 #include "kvd/server.h"
@@ -35,6 +36,7 @@ struct kvd_main {
     uv_loop_t loop;
     struct stop_signals signals;
     struct kvd_server *server;
+    const char *program; /* argv[0] */
     bool stopped;
 };
 
@@ -187,14 +189,22 @@ static void main_notify(const char *state)
 
 static void main_ready(void *data)
 {
-    (void)data;
+    struct kvd_main *m = data;
+    if (m->config.dev) {
+        struct buf text;
+        buf_init(&text);
+        dev_banner(&m->config, m->program, &text);
+        main_print(stdout, &text);
+        buf_close(&text);
+    }
     main_notify("READY=1");
 }
 
 static void main_fatal(void *data, const char *why)
 {
-    (void)data;
+    struct kvd_main *m = data;
     LOG(LOG_FATAL, "the server cannot go on; ending with status 1", F_STR("error", why));
+    dev_remove(&m->config);
     /* Threads may be in the middle of anything: no exit handlers, no destructors. */
     _exit(EXIT_REFUSED);
 }
@@ -242,6 +252,7 @@ static int main_run(struct kvd_main *m)
         LOG(LOG_WARN, "handles were left on the event loop");
     }
     int number = m->signals.received;
+    dev_remove(&m->config);
     kvd_config_close(&m->config);
     LOG(LOG_INFO, "stopped", F_INT("signal", number));
     signal_die(number);
@@ -249,7 +260,7 @@ static int main_run(struct kvd_main *m)
 
 int main(int argc, char **argv)
 {
-    struct kvd_main m = {0};
+    struct kvd_main m = {.program = argc > 0 ? argv[0] : ""};
     struct kvd_warnings warnings;
     struct errmsg e = {""};
     signal_ignore_pipe();
@@ -283,6 +294,7 @@ int main(int argc, char **argv)
         status = main_run(&m);
         break;
     }
+    dev_remove(&m.config);
     kvd_config_close(&m.config);
     return status;
 }

@@ -18,6 +18,7 @@
 #include "base/rand.h"
 #include "base/tls.h"
 #include "kvd/data_dir.h"
+#include "kvd/dev_reload.h"
 #include "kvd/node_metrics.h"
 #include "kvd/raft_link.h"
 #include "kvd/release.h"
@@ -37,6 +38,7 @@ struct kvd_server {
     struct raft_link link;
     struct serve *serve;
     struct plugin_host *host; /* NULL: it could not be made, or has stopped */
+    struct dev_reload *dev;   /* NULL without --dev */
     struct svc *svc;
     struct rpc_server *clients;
     struct rpc_server *metrics; /* NULL without --listen-metrics-urls */
@@ -176,6 +178,9 @@ static void server_load_plugins(struct kvd_server *s)
     if (cfg->plugin_dir[0] != '\0' && host_load_dir(s->host, cfg->plugin_dir, &e) != 0) {
         LOG(LOG_ERROR, "not all of --plugin-dir could be loaded", F_STR("path", cfg->plugin_dir),
             F_STR("error", e.text));
+    }
+    if (cfg->dev) {
+        s->dev = dev_reload_start(s->loop, host_admin(s->host));
     }
 }
 
@@ -465,6 +470,10 @@ void kvd_server_stop(struct kvd_server *s, void (*cb)(void *data), void *data)
     s->stopping = true;
     s->stopped = cb;
     s->stopped_data = data;
+    if (s->dev != NULL) {
+        dev_reload_stop(s->dev);
+        s->dev = NULL;
+    }
     if (s->host != NULL) {
         host_stop(s->host, server_on_host_stopped, s);
         return;

@@ -65,6 +65,7 @@ static void admin_load(struct instance *in, struct plugin_load *out)
     out->writes = atomic_load(&in->writes);
     /* Counted one after the other on another thread. */
     out->requests = requests > out->writes ? requests - out->writes : 0;
+    meter_sum(&in->meters, &out->queue, &out->retries);
     out->watches = atomic_load(&in->watches);
     out->timers = atomic_load(&in->timers);
     out->memory_bytes = atomic_load(&in->memory_bytes);

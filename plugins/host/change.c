@@ -427,6 +427,7 @@ void change_disable(struct plugin *p, struct plugin_admin_req *r)
         change_finish(c, ERR_REFUSED, "it was never loaded, so there is nothing to disable");
         return;
     }
+    plugin_mark_disabled(p); /* now: it may never end, and a restart must not bring it back */
     change_end_old(c);
 }
 
@@ -434,6 +435,23 @@ void change_cancel(struct plugin_admin_req *r)
 {
     struct change *c = r->impl[0];
     c->req = NULL;
+}
+
+void change_impatient(struct plugin *p, const char *callback, uint64_t ms)
+{
+    struct change *c = p->change;
+    struct plugin_admin_req *req = c->req;
+    char text[ERRMSG_BYTES_MAX];
+    if (req == NULL || c->phase == CHANGE_LOADING) {
+        return;
+    }
+    snprintf(text, sizeof(text),
+             "plugin %s has been in %s for %llu s and does not come back: it is %s when it does, "
+             "or when kvd is started again",
+             plugin_shown_name(p), callback, (unsigned long long)(ms / 1000u),
+             c->kind == CHANGE_DISABLE ? "disabled" : "changed");
+    c->req = NULL;
+    change_refuse(req, ERR_REFUSED, text);
 }
 
 void change_stop(struct plugin *p)

@@ -20,6 +20,9 @@ void change_cancel(struct plugin_admin_req *r);
 /* Told by plugin.c, where p has a change: nothing is under way; its instance is gone. */
 void change_settled(struct plugin *p);
 void change_closed(struct plugin *p);
+/* Told by hang.c: p has been in this callback for so long and does not come back. The request is
+ * answered, so that nobody waits for ever; the change goes on when the callback returns. */
+void change_impatient(struct plugin *p, const char *callback, uint64_t ms);
 /* The host stops: the request is answered, no instance will come any more. */
 void change_stop(struct plugin *p);
 /* The host stops and p's instance is gone. */

@@ -354,7 +354,7 @@ static int controller_fill(struct kvp_controller *c)
                                 .burst = a->burst,
                                 .work = controller_work,
                                 .data = c};
-    return queue_open(s, &qa, &c->queue);
+    return queue_open_named(s, &qa, a->name, &c->queue);
 }
 
 int controller_open(struct scope *s, const struct kvp_controller_args *a,

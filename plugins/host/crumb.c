@@ -24,7 +24,7 @@ static void crumb_terminate(struct crumb *c)
     c->callback[sizeof(c->callback) - 1] = '\0';
 }
 
-/* A process died inside this callback. */
+/* A process died of this callback. */
 static void crumb_strike(struct crumb *c, uint64_t now_ms)
 {
     memmove(c->strikes_ms + 1, c->strikes_ms, sizeof(c->strikes_ms) - sizeof(c->strikes_ms[0]));
@@ -45,8 +45,17 @@ static void crumb_review(struct crumb_page *p, uint64_t now_ms)
     for (size_t i = 0; i < PLUGINS_MAX; i++) {
         struct crumb *c = &p->crumbs[i];
         crumb_terminate(c);
-        if (c->name[0] != '\0' && c->callback[0] != '\0' && c->quarantined == 0) {
+        uint32_t died = atomic_exchange(&c->died, 0);
+        if (died == CRUMB_DIED_WORK) {
+            snprintf(c->callback, sizeof(c->callback), "offload");
+        }
+        if (c->name[0] == '\0' || c->callback[0] == '\0' || c->quarantined != 0) {
+            continue;
+        }
+        if (died != 0) {
             crumb_strike(c, now_ms);
+        } else {
+            c->callback[0] = '\0'; /* ended from outside while it worked */
         }
     }
 }
@@ -136,6 +145,7 @@ void crumb_file(struct crumb *c, uint64_t file)
 void crumb_lift(struct crumb *c)
 {
     c->quarantined = 0;
+    atomic_store(&c->died, 0);
     c->callback[0] = '\0';
     memset(c->strikes_ms, 0, sizeof(c->strikes_ms));
 }

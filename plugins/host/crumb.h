@@ -3,8 +3,9 @@
  * A plugin that dies on some input would kill member after member, as leadership moves and the same
  * event meets the same code. So each callback writes where it is into a page of a file mapped
  * shared, which outlives the process. At the next start a breadcrumb that was left inside a
- * callback is a strike; PLUGIN_STRIKES_MAX of them within PLUGIN_STRIKES_MS put that plugin into
- * quarantine: the member serves without it until the file is another one, or an operator lifts it.
+ * callback by a process that died of it (blame.h) is a strike; PLUGIN_STRIKES_MAX of them within
+ * PLUGIN_STRIKES_MS put that plugin into quarantine: the member serves without it until the file is
+ * another one, or an operator lifts it.
  */
 #ifndef KVD_PLUGINS_HOST_CRUMB_H
 #define KVD_PLUGINS_HOST_CRUMB_H
@@ -25,8 +26,14 @@ struct crumb {
     uint64_t file;     /* first bytes of the file's SHA-256: another file gets another chance */
     uint64_t strikes_ms[PLUGIN_STRIKES_MAX]; /* wall clock, newest first; 0 = none */
     uint32_t quarantined;
-    uint32_t disabled; /* by an operator, until it is enabled */
-    uint32_t reserved[4];
+    uint32_t disabled;     /* by an operator, until it is enabled */
+    _Atomic uint32_t died; /* CRUMB_DIED_*; 0: no fault of the plugin's so far */
+    uint32_t reserved[3];
+};
+enum {
+    CRUMB_DIED_CALLBACK = 1, /* of something its callback did */
+    CRUMB_DIED_WORK = 2,     /* of something its offloaded work did */
+    CRUMB_DIED_HUNG = 3      /* its callback does not come back: if the process is killed now */
 };
 _Static_assert(sizeof(struct crumb) == 64 + 32 + 24 + 8 * PLUGIN_STRIKES_MAX + 24, "no padding");
 

@@ -6,14 +6,32 @@
  * every answer; so when the lane runs `drained`, nothing of the context can call back any more. */
 #include "plugins/host/host_impl.h"
 
-static void ctx_on_end(struct lane_msg *m)
+static void ctx_end_parts(struct kvp_ctx *ctx)
 {
-    struct kvp_ctx *ctx = LIST_ENTRY(m, struct kvp_ctx, end);
-    struct instance *in = ctx->instance;
     for (struct list *it; (it = list_pop_front(&ctx->parts)) != NULL;) {
         struct ctx_part *part = LIST_ENTRY(it, struct ctx_part, link);
         part->end(part);
     }
+}
+
+void ctx_silence(struct kvp_ctx *ctx)
+{
+    atomic_store(&ctx->closed, true);
+    ctx->silent = true;
+    ctx_end_parts(ctx);
+    watch_silence_all(ctx);
+    timer_end_all(ctx);
+    LIST_FOREACH (it, &ctx->requests) {
+        struct request *r = LIST_ENTRY(it, struct request, link);
+        memset(&r->cb, 0, sizeof(r->cb));
+    }
+}
+
+static void ctx_on_end(struct lane_msg *m)
+{
+    struct kvp_ctx *ctx = LIST_ENTRY(m, struct kvp_ctx, end);
+    struct instance *in = ctx->instance;
+    ctx_end_parts(ctx);
     watch_end_all(ctx);
     timer_end_all(ctx);
     pthread_mutex_lock(&ctx->post_lock);

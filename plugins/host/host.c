@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "plugins/host/admin.h"
+#include "plugins/host/blame.h"
 #include "plugins/host/change.h"
 #include "plugins/host/host_impl.h"
 #include "plugins/host/loader.h"
@@ -147,6 +148,7 @@ static void host_on_home_closed(void *data)
 static void host_end(struct plugin_host *h)
 {
     lane_timer_cancel(&h->home, &h->patience);
+    lane_timer_cancel(&h->home, &h->hang);
     lane_close(&h->home, host_on_home_closed, h);
 }
 
@@ -256,6 +258,9 @@ int host_prepare(struct plugin_host *h, char *plugins_dir, struct errmsg *e)
     snprintf(plugins_dir, HOST_PATH_MAX, "%s/plugins.d", h->data_dir);
     if (h->crumbs.crumbs != NULL) {
         return 0;
+    }
+    if (h->o.loop != NULL) {
+        blame_install();
     }
     int err = loader_prepare(plugins_dir, e);
     snprintf(path, sizeof(path), "%s/breadcrumbs", plugins_dir);
@@ -528,6 +533,19 @@ static void host_metric_family(struct plugin_host *h, struct buf *out, const cha
     }
 }
 
+static void host_metric_states(struct plugin_host *h, struct buf *out)
+{
+    static const char name[] = "kvd_plugin_state";
+    buf_printf(out, "# HELP %s 1: it is in this state.\n# TYPE %s gauge\n", name, name);
+    LIST_FOREACH (it, &h->plugins) {
+        struct plugin *p = LIST_ENTRY(it, struct plugin, link);
+        for (int i = HOST_REFUSED; p->name[0] != '\0' && i <= HOST_DISABLED; i++) {
+            buf_printf(out, "%s{plugin=\"%s\",state=\"%s\"} %d\n", name, p->name,
+                       host_state_name((enum host_state)i), (int)p->state == i);
+        }
+    }
+}
+
 static double metric_up(struct plugin *p)
 {
     return p->state == HOST_READY || p->state == HOST_LEADING;
@@ -568,6 +586,11 @@ static double metric_web_bytes(struct plugin *p)
     return p->instance != NULL ? (double)atomic_load(&p->instance->web_bytes) : 0;
 }
 
+static double metric_log_dropped(struct plugin *p)
+{
+    return p->instance != NULL ? (double)atomic_load(&p->instance->log_dropped) : 0;
+}
+
 static double metric_memory(struct plugin *p)
 {
     return p->instance != NULL ? (double)atomic_load(&p->instance->memory_bytes) : 0;
@@ -579,6 +602,7 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
         return;
     }
     host_metric_family(h, out, "kvd_plugin_up", "gauge", "1: loaded and initialised.", metric_up);
+    host_metric_states(h, out);
     host_metric_family(h, out, "kvd_plugin_leads", "gauge", "1: between start and stop.",
                        metric_leads);
     host_metric_family(h, out, "kvd_plugin_callbacks_total", "counter", "Callbacks run.",
@@ -595,6 +619,8 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
                        "Bytes of HTTP answers that wait for their clients.", metric_web_bytes);
     host_metric_family(h, out, "kvd_plugin_memory_bytes", "gauge", "Memory from alloc and dup.",
                        metric_memory);
+    host_metric_family(h, out, "kvd_plugin_log_lines_dropped_total", "counter",
+                       "Lines not logged because there were too many.", metric_log_dropped);
     LIST_FOREACH (it, &h->plugins) {
         struct plugin *p = LIST_ENTRY(it, struct plugin, link);
         if (p->instance != NULL) {
@@ -603,6 +629,7 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
                 name[i] = p->name[i] == '-' ? '_' : p->name[i];
             }
             metric_set_render(&p->instance->metrics, name, out);
+            meter_set_render(&p->instance->meters, name, out);
         }
     }
 }

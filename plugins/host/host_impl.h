@@ -18,6 +18,7 @@
 #include "plugins/host/crumb.h"
 #include "plugins/host/host.h"
 #include "plugins/host/lane.h"
+#include "plugins/host/meter.h"
 #include "plugins/host/metrics.h"
 #include "plugins/host/notice.h"
 #include "plugins/host/times.h"
@@ -62,6 +63,7 @@ struct kvp_ctx {
     struct list watches;
     struct list timers;
     struct list parts;
+    bool silent;                        /* ctx_silence */
     struct scope *scope;                /* parts.c: NULL = no cache, queue or controller yet */
     int32_t reason;                     /* of the end */
     void (*ended)(struct kvp_ctx *ctx); /* lane: nothing of it is left */
@@ -89,6 +91,9 @@ void ctx_close(struct kvp_ctx *ctx);
 /* Home: refuses further calls, cancels what is under way, and lets the lane end the rest; then
  * `ended` runs there. Once. */
 void ctx_end(struct kvp_ctx *ctx, int32_t reason, void (*ended)(struct kvp_ctx *ctx));
+/* Lane: an init that failed has freed what its callbacks would be given, so none of them comes:
+ * parts, watches and timers go, requests and posts end without a word. ctx_end still follows. */
+void ctx_silence(struct kvp_ctx *ctx);
 /* Home: a request or watch of an ending context went: is it empty now? */
 void ctx_home_check(struct kvp_ctx *ctx);
 /* Lane, for calls: 0, or INVALID, WRONG_THREAD, STOPPED. */
@@ -110,6 +115,7 @@ struct instance {
     void *conf;
     struct kvp_ctx root;
     struct metric_set metrics;
+    struct meter_set meters;
     struct crumb *crumb; /* its place in the page; never NULL */
 
     /* lane */
@@ -131,9 +137,11 @@ struct instance {
     struct kvp_ctx *home_term; /* the newest one; NULL: it could not be made */
     struct list web_exchanges; /* not ended yet */
     size_t web_exchange_count;
-    bool web_serving;  /* init is through: its routes are in the routers */
-    struct list calls; /* of objects, that it answers and that have not ended */
-    bool providing;    /* init is through: it may be asked */
+    bool web_serving;       /* init is through: its routes are in the routers */
+    struct list calls;      /* of objects, that it answers and that have not ended */
+    bool providing;         /* init is through: it may be asked */
+    uint64_t hang_since_ms; /* hang.c: of the callback looked at last */
+    uint64_t hang_told_ms;  /* how long it was then; 0 = not told */
 
     /* goes back and forth: one step at a time */
     struct lane_msg step_msg;
@@ -158,6 +166,11 @@ struct instance {
     atomic_size_t watches;
     atomic_size_t timers;
     atomic_uint_fast64_t events; /* of watches, delivered */
+    /* log.c */
+    atomic_uint_fast64_t log_second; /* the one that log_lines counts in */
+    atomic_uint log_lines;
+    atomic_uint_fast64_t log_dropped; /* so far */
+    atomic_uint_fast64_t log_told;    /* of them */
 };
 
 /* Home. 0 or an error with a sentence; then the lane runs and init is on its way. */
@@ -223,6 +236,8 @@ int plugin_install(struct plugin *p, const struct loaded *code, const char *opti
 void plugin_refuse(struct plugin *p, const char *why);
 /* An operator's word, remembered in the breadcrumb page. p has no instance. */
 void plugin_disabled(struct plugin *p);
+/* The word alone: p may still run, and is not loaded at the next start. */
+void plugin_mark_disabled(struct plugin *p);
 /* Lifts quarantine and disable. */
 void plugin_lift(struct plugin *p);
 /* The same as host_reload. */
@@ -250,6 +265,7 @@ struct plugin_host {
     uint64_t term;
     bool stopping;
     struct lane_timer patience; /* of host_stop */
+    struct lane_timer hang;     /* hang.c */
     void (*stopped)(void *data);
     void *stopped_data;
     struct crumb_page crumbs;
@@ -407,11 +423,18 @@ void object_close(struct instance *in);    /* home, when nothing else is left of
 void object_home_end(struct instance *in); /* home: it is asked no more */
 void authorize_calls(struct kvp_host *t);  /* authorize.c */
 /* watch.c, lease.c: what home undoes at the end of a context. */
-void watch_end_all(struct kvp_ctx *ctx); /* lane */
+void watch_end_all(struct kvp_ctx *ctx);     /* lane */
+void watch_silence_all(struct kvp_ctx *ctx); /* lane: the same without `ended` */
 void watch_home_end(struct kvp_ctx *ctx);
 void lease_home_end(struct kvp_ctx *ctx);
 /* time.c (lane) */
 void timer_end_all(struct kvp_ctx *ctx);
+/* hang.c (home): an instance has come: look at it now and then. */
+void hang_watch(struct plugin_host *h);
+/* log.c, any thread: may this instance log one more line in this second? */
+bool log_allowed(struct instance *in);
+/* Says how many lines were not logged since it was said last. */
+void log_tell_dropped(struct instance *in);
 /* work.c (home): a pool thread is free. */
 void work_next(struct plugin_host *h);
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "plugins/host/blame.h"
 
 static _Thread_local struct instance *callback_instance;
 static _Thread_local uint64_t callback_started_ns;
@@ -23,11 +24,16 @@ void callback_enter(struct instance *in, const char *what, struct slice key, int
     strncpy(c->callback, what, sizeof(c->callback) - 1);
     atomic_store(&in->callback_since_ms, callback_started_ns / 1000000u);
     atomic_store(&in->callback, what);
+    blame_begin(c, CRUMB_DIED_CALLBACK);
 }
 
 void callback_leave(struct instance *in)
 {
     uint64_t ns = clock_mono_ns() - callback_started_ns;
+    blame_end();
+    if (atomic_load_explicit(&in->crumb->died, memory_order_relaxed) != 0) {
+        atomic_store(&in->crumb->died, 0); /* it hung, and has come back */
+    }
     const char *what = atomic_exchange(&in->callback, NULL);
     in->crumb->callback[0] = '\0';
     callback_instance = NULL;
@@ -71,6 +77,9 @@ static void instance_init(struct instance *in)
     in->step_why.text[sizeof(in->step_why.text) - 1] = '\0';
     in->inited = err == 0;
     in->frozen = true;
+    if (err != 0) {
+        ctx_silence(&in->root);
+    }
     instance_step_done(in, err);
 }
 
@@ -106,6 +115,7 @@ static void instance_root_ended(struct kvp_ctx *ctx)
         in->descriptor->fini(in->self);
         callback_leave(in);
     }
+    log_tell_dropped(in);
     size_t left = atomic_load(&in->allocations);
     if (left > 0) {
         LOG(LOG_WARN, "a plugin left memory behind", F_STR("plugin", in->name),
@@ -183,6 +193,7 @@ static void instance_free(struct instance *in)
     web_close(in);
     object_close(in);
     metric_set_close(&in->metrics);
+    meter_set_close(&in->meters);
     mem_free(in->conf);
     mem_free(in);
 }
@@ -242,8 +253,10 @@ int instance_new(struct plugin *p, void *conf, struct instance **out, struct err
     metric_set_init(&in->metrics);
     web_init(in);
     list_init(&in->calls);
+    meter_set_init(&in->meters);
     *out = in;
     h->instances++;
+    hang_watch(h);
     instance_run(in, STEP_INIT, NULL, 0);
     return 0;
 }

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "plugins/host/blame.h"
 #include "plugins/host/lane.h"
 
 /* Deep enough for any plugin; the default of a thread may be 8 MiB of address space. */
@@ -138,8 +139,11 @@ static void thread_lane_on_joined(struct lane_msg *m)
 static void thread_lane_main(void *data)
 {
     struct lane *l = data;
+    struct blame_stack stack;
     pthread_setname_np(pthread_self(), l->name);
+    blame_stack_open(&stack);
     uv_run(l->loop, UV_RUN_DEFAULT);
+    blame_stack_close(&stack);
     lane_post(l->home, &l->joined);
 }
 

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/sha256.h"
+#include "plugins/host/elf.h"
 #include "plugins/host/options.h"
 
 #define LOADER_CHUNK_BYTES (64u * 1024u)
@@ -120,6 +121,20 @@ static int loader_copy(const char *path, int fd, int to, char *hex, struct errms
     return 0;
 }
 
+/* Looked at in the copy, which nobody writes any more. */
+static int loader_check_whole(const char *path, int copy, struct errmsg *e)
+{
+    uint64_t needed = 0;
+    uint64_t there = 0;
+    if (!elf_extent(copy, &needed, &there) || there >= needed) {
+        return 0;
+    }
+    return errmsg_set(e, ERR_INVALID,
+                      "%s: is not complete: it has %llu bytes, its headers speak of %llu: is it "
+                      "still being written?",
+                      path, (unsigned long long)there, (unsigned long long)needed);
+}
+
 /* The private copy's path in `copy`. */
 static int loader_install(const char *path, const char *plugins_dir, char *copy, char *hex,
                           struct errmsg *e)
@@ -140,18 +155,20 @@ static int loader_install(const char *path, const char *plugins_dir, char *copy,
              atomic_fetch_add(&serial, 1));
     int to = -1;
     if (err == 0) {
-        to = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0500);
+        to = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0500);
         if (to < 0) {
             err = errmsg_set(e, ERR_IO, "%s: its copy %s cannot be made: %s", path, fresh,
                              strerror(errno));
         }
     }
     err = err != 0 ? err : loader_copy(path, fd, to, hex, e);
+    err = err != 0 ? err : loader_check_whole(path, to, e);
     close(fd);
     if (to >= 0) {
         close(to);
     }
     if (err != 0) {
+        (void)unlink(fresh);
         return err;
     }
     int len = snprintf(copy, LOADER_PATH_MAX, "%s/%.*s.%s.so", plugins_dir, base_len, base, hex);

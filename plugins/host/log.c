@@ -31,13 +31,38 @@ static struct log_field log_field_of(const struct kvp_field *f, char *scratch, s
     }
 }
 
+void log_tell_dropped(struct instance *in)
+{
+    uint64_t dropped = atomic_load(&in->log_dropped);
+    uint64_t told = atomic_exchange(&in->log_told, dropped);
+    if (dropped > told) {
+        LOG(LOG_WARN, "a plugin logs too much: lines were dropped", F_STR("plugin", in->name),
+            F_UINT("dropped", dropped - told), F_UINT("lines-per-second", PLUGIN_LOG_LINES_PER_S));
+    }
+}
+
+bool log_allowed(struct instance *in)
+{
+    uint64_t second = lane_now(&in->lane) / 1000u;
+    uint64_t last = atomic_load(&in->log_second);
+    if (second != last && atomic_compare_exchange_strong(&in->log_second, &last, second)) {
+        atomic_store(&in->log_lines, 0);
+        log_tell_dropped(in);
+    }
+    if (atomic_fetch_add(&in->log_lines, 1) < PLUGIN_LOG_LINES_PER_S) {
+        return true;
+    }
+    atomic_fetch_add(&in->log_dropped, 1);
+    return false;
+}
+
 static void host_log(struct kvp_ctx *ctx, int level, const char *event,
                      const struct kvp_field *fields, size_t count)
 {
     struct log_field out[PLUGIN_LOG_FIELDS_MAX + 3];
     char numbers[PLUGIN_LOG_FIELDS_MAX][32];
     size_t n = 0;
-    if (ctx == NULL || !log_enabled(log_level_of(level))) {
+    if (ctx == NULL || !log_enabled(log_level_of(level)) || !log_allowed(ctx->instance)) {
         return;
     }
     out[n++] = F_STR("plugin", ctx->instance->name);

@@ -169,6 +169,9 @@ static int host_metric(struct kvp_ctx *ctx, const struct kvp_metric_args *a, uin
     if (in->frozen || out_id == NULL || !metric_args_ok(a)) {
         return KVP_INVALID;
     }
+    if (strncmp(a->name, "workqueue_", 10) == 0) {
+        return KVP_EXISTS; /* meter.h */
+    }
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < m->metric_count && reason == 0; i++) {
         reason = strcmp(m->metrics[i].name, a->name) == 0 ? KVP_EXISTS : 0;

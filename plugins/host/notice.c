@@ -47,7 +47,7 @@ static int host_notice(struct kvp_ctx *ctx, const struct kvp_notice *n)
     struct notice *known = notice_find(&in->notices, notice_hash(n));
     uint64_t now = lane_now(&in->lane);
     known->count++;
-    if (known->told_ms == 0 || now - known->told_ms >= NOTICE_AGAIN_MS) {
+    if ((known->told_ms == 0 || now - known->told_ms >= NOTICE_AGAIN_MS) && log_allowed(in)) {
         LOG(n->severity == KVP_EVENT_WARNING ? LOG_WARN : LOG_INFO, n->text,
             F_STR("plugin", in->name), F_STR("reason", n->reason),
             F_BYTES("object", bytes_slice(n->object)), F_UINT("count", known->count));

@@ -19,6 +19,12 @@ static int parts_enter(struct kvp_ctx *ctx)
     return ctx_check(ctx);
 }
 
+static struct meter *parts_meter(struct kvp_ctx *ctx, const char *name)
+{
+    struct instance *in = ctx->instance;
+    return meter_find(&in->meters, name != NULL ? name : in->name);
+}
+
 static void parts_end(struct ctx_part *part)
 {
     struct parts *p = LIST_ENTRY(part, struct parts, part);
@@ -56,8 +62,10 @@ static int parts_scope(struct kvp_ctx *ctx, struct scope **out)
             return KVP_NO_MEMORY;
         }
         p->part.end = parts_end;
-        p->scope =
-            (struct scope){.host = host_table(NULL), .enter = parts_enter, .keep_dead = true};
+        p->scope = (struct scope){.host = host_table(NULL),
+                                  .enter = parts_enter,
+                                  .keep_dead = true,
+                                  .meter = parts_meter};
         scope_init(&p->scope, ctx);
         list_push_back(&ctx->parts, &p->part.link);
         ctx->scope = &p->scope;

@@ -169,12 +169,17 @@ void plugin_refuse(struct plugin *p, const char *why)
     }
 }
 
-void plugin_disabled(struct plugin *p)
+void plugin_mark_disabled(struct plugin *p)
 {
     struct crumb *c = plugin_crumb(p);
     if (c != NULL) {
         c->disabled = 1;
     }
+}
+
+void plugin_disabled(struct plugin *p)
+{
+    plugin_mark_disabled(p);
     plugin_refuse(p, "");
 }
 

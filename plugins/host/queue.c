@@ -10,6 +10,7 @@
 #include "base/hashmap.h"
 #include "base/heap.h"
 #include "base/limits.h"
+#include "plugins/host/meter.h"
 
 struct queue_item {
     struct hash_node node;
@@ -17,6 +18,7 @@ struct queue_item {
     struct heap_node delay; /* in kvp_queue.delayed while delayed */
     uint32_t failures;      /* add_limited calls since forget */
     uint32_t key_len;
+    uint64_t began_ns; /* while processing: of its meter */
     bool dirty;
     bool processing;
     bool pinned; /* inside work(): the key's bytes must stay */
@@ -38,11 +40,14 @@ struct kvp_queue {
     uint64_t refilled_ms;
     uint64_t adds;
     uint64_t retries;
+    struct meter *meter; /* NULL: not measured */
 };
 
 static void queue_part_close(struct scope_part *p)
 {
-    (void)p;
+    struct kvp_queue *q = (struct kvp_queue *)p;
+    meter_leave_line(q->meter, q->waiting);
+    q->meter = NULL;
 }
 
 static void queue_part_clear(struct scope_part *p)
@@ -65,6 +70,12 @@ static const struct scope_kind queue_kind = {
 
 int queue_open(struct scope *s, const struct kvp_queue_args *a, struct kvp_queue **out)
 {
+    return queue_open_named(s, a, NULL, out);
+}
+
+int queue_open_named(struct scope *s, const struct kvp_queue_args *a, const char *name,
+                     struct kvp_queue **out)
+{
     if (a == NULL || a->size == 0 || a->work == NULL || out == NULL ||
         a->parallel > PLUGIN_QUEUE_PARALLEL_MAX || a->rate_per_s > PLUGIN_QUEUE_RATE_MAX ||
         a->burst > PLUGIN_QUEUE_RATE_MAX || a->delay_max_ms > PLUGIN_QUEUE_DELAY_MS_MAX ||
@@ -77,6 +88,7 @@ int queue_open(struct scope *s, const struct kvp_queue_args *a, struct kvp_queue
         return reason;
     }
     q->args = *a;
+    q->meter = s->meter != NULL ? s->meter(s->ctx, name) : NULL;
     q->args.parallel = a->parallel != 0 ? a->parallel : 1;
     q->args.delay_min_ms = a->delay_min_ms != 0 ? a->delay_min_ms : PLUGIN_QUEUE_DELAY_MS_FIRST;
     q->args.delay_max_ms = a->delay_max_ms != 0 ? a->delay_max_ms : PLUGIN_QUEUE_DELAY_MS_LAST;
@@ -154,6 +166,7 @@ static void queue_line_up(struct kvp_queue *q, struct queue_item *it)
     list_push_back(&q->line, &it->link);
     q->waiting++;
     q->adds++;
+    meter_line_up(q->meter);
 }
 
 static void queue_mark_dirty(struct kvp_queue *q, struct queue_item *it)
@@ -268,6 +281,7 @@ int queue_add_limited(struct kvp_queue *q, struct kvp_bytes key)
         it->failures++;
     }
     q->retries++;
+    meter_retry(q->meter);
     return queue_add_delayed(q, key, own > all ? own : all);
 }
 
@@ -294,6 +308,7 @@ void queue_done(struct kvp_queue *q, struct kvp_bytes key)
     }
     it->processing = false;
     q->processing--;
+    meter_worked(q->meter, it->began_ns);
     if (it->dirty) {
         queue_line_up(q, it);
     }
@@ -340,6 +355,8 @@ static void queue_take_due(struct kvp_queue *q)
 static void queue_work(struct kvp_queue *q, struct queue_item *it)
 {
     q->waiting--;
+    meter_leave_line(q->meter, 1);
+    it->began_ns = meter_begin(q->meter);
     it->dirty = false;
     it->processing = true;
     q->processing++;

@@ -88,7 +88,9 @@ static void read_finish(struct request *r, struct kvp_result *result)
         result->revision = r->number; /* read at; the header's is the store's newest */
     }
     result->count = ok ? (int64_t)a.count : 0;
-    r->cb.rows(r->data, result, ok ? &rows : NULL);
+    if (r->cb.rows != NULL) {
+        r->cb.rows(r->data, result, ok ? &rows : NULL);
+    }
     answer_rows_close(&a);
     buf_close(&next);
 }

@@ -25,6 +25,8 @@
 #include "base/slice.h"
 #include "include/kvplugin.h"
 
+struct meter;
+
 struct scope {
     const struct kvp_host *host; /* the calls parts make; may lack cache_*, queue_*, controller* */
     struct kvp_ctx *ctx;         /* the context they make them with */
@@ -34,6 +36,8 @@ struct scope {
     void (*misuse)(struct kvp_ctx *ctx, const char *call);
     /* Keeps the shells of closed parts until scope_close, so that misuse can be told. */
     bool keep_dead;
+    /* Where queues of that name count (NULL: of the plugin's). May be NULL, and answer it. */
+    struct meter *(*meter)(struct kvp_ctx *ctx, const char *name);
     /* inside */
     struct list open; /* struct scope_part.link, newest first */
     struct list dead; /* closed, not freed yet */

@@ -22,7 +22,7 @@ static int host_leader(struct kvp_ctx *ctx, struct kvp_role *out)
     const struct kvp_ctx *term = ctx->is_term ? ctx : in->term;
     out->is_leader = term != NULL && !atomic_load(&term->closed);
     out->term = term != NULL ? term->stamp.term : 0;
-    out->epoch = term != NULL ? term->stamp.epoch : 0;
+    out->epoch = ctx->is_term ? ctx->stamp.epoch : 0;
     out->member = in->host->o.member_id;
     return 0;
 }
@@ -98,6 +98,9 @@ static int host_timer(struct kvp_ctx *ctx, const struct kvp_timer_args *a, struc
     }
     if (a == NULL || a->size < sizeof(*a) || a->fire == NULL || a->jitter_percent > 100) {
         return KVP_INVALID;
+    }
+    if (atomic_load(&ctx->instance->timers) >= PLUGIN_TIMERS_MAX) {
+        return KVP_BUSY;
     }
     struct kvp_timer *t = mem_zalloc(sizeof(*t));
     if (t == NULL) {

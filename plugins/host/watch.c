@@ -81,6 +81,13 @@ void watch_end_all(struct kvp_ctx *ctx)
     }
 }
 
+void watch_silence_all(struct kvp_ctx *ctx)
+{
+    while (!list_empty(&ctx->watches)) {
+        watch_bury(LIST_ENTRY(ctx->watches.next, struct kvp_watch, link));
+    }
+}
+
 static void watch_on_left(struct lane_msg *m)
 {
     struct kvp_watch *w = LIST_ENTRY(m, struct kvp_watch, left);
@@ -354,6 +361,9 @@ static int host_watch(struct kvp_ctx *ctx, const struct kvp_watch_args *a, struc
     if (a == NULL || a->size < sizeof(*a) || a->events == NULL || (a->flags & ~known) != 0 ||
         a->from_revision < 0) {
         return KVP_INVALID;
+    }
+    if (atomic_load(&ctx->instance->watches) >= PLUGIN_WATCHES_MAX) {
+        return KVP_BUSY;
     }
     struct kvp_watch *w = mem_zalloc(sizeof(*w));
     if (w == NULL) {

@@ -4,6 +4,7 @@
 #include <stdalign.h>
 
 #include "base/log.h"
+#include "plugins/host/blame.h"
 
 /* ---- post --------------------------------------------------------------------------------------
  */
@@ -23,9 +24,11 @@ static void post_on_lane(struct lane_msg *m)
     pthread_mutex_lock(&ctx->post_lock);
     ctx->posts--;
     pthread_mutex_unlock(&ctx->post_lock);
-    callback_enter(in, "post", slice_of(NULL, 0), 0);
-    p->fn(p->data);
-    callback_leave(in);
+    if (!ctx->silent) {
+        callback_enter(in, "post", slice_of(NULL, 0), 0);
+        p->fn(p->data);
+        callback_leave(in);
+    }
     mem_free(p);
 }
 
@@ -66,7 +69,9 @@ static void work_on_pool(uv_work_t *work)
 {
     struct request *r = work->data;
     struct work_wait *w = r->extra;
+    blame_begin(r->ctx->instance->crumb, CRUMB_DIED_WORK);
     w->work(r->data);
+    blame_end();
 }
 
 /* A host without a loop has no other threads either. */
@@ -126,7 +131,9 @@ static void work_finish(struct request *r, struct kvp_result *result)
 {
     (void)result;
     mem_free(r->extra);
-    r->cb.work(r->data, r->err != 0);
+    if (r->cb.work != NULL) {
+        r->cb.work(r->data, r->err != 0);
+    }
 }
 
 static const struct request_kind work_kind = {

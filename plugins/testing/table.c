@@ -14,9 +14,10 @@ static int table_leader(struct kvp_ctx *ctx, struct kvp_role *out)
         misuse("leader: out->size is not set (KVP_INVALID)");
         return KVP_INVALID;
     }
+    const struct kvp_ctx *term = ctx->is_term ? ctx : world->leading;
     *out = (struct kvp_role){.size = sizeof(*out),
-                             .is_leader = ctx->is_term && !ctx->stopped,
-                             .term = ctx->is_term ? ctx->term : world->term,
+                             .is_leader = term != NULL && !term->stopped,
+                             .term = term != NULL ? term->term : 0,
                              .epoch = ctx->epoch,
                              .member = 1};
     return 0;

@@ -50,6 +50,9 @@ int t_call_metric(struct kvp_ctx *ctx, const struct kvp_metric_args *a, uint32_t
             return KVP_EXISTS;
         }
     }
+    if (strncmp(a->name, "workqueue_", 10) == 0) {
+        return KVP_EXISTS; /* kvd's own */
+    }
     struct metric *m = mem_zalloc(sizeof(*m));
     if (m == NULL) {
         return KVP_NO_MEMORY;

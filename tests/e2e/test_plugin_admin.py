@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Operators and plugins: kvctl plugin against a kvd with real .so files - what is shown, settings and code
 that change while it serves, what fails on the way, disable and quarantine over restarts."""
-import json
 import os
 import pty
 import re
@@ -15,11 +14,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from kvdtest import KVCTL, Server, Tally, equal
-from plugintest import await_line, await_true, build, get, lines
+from plugintest import ENV, Operator, await_line, await_true, build, get, lines
 
-OK, FAILURE = 0, 1
+FAILURE = 1
 WAIT_SECONDS_MAX = 30
-ENV = {k: v for k, v in os.environ.items() if not k.startswith(("KVCTL_", "ETCDCTL_"))}
 
 WORKER = r"""
 /* worker.c - writes its word under /worker every few milliseconds while it leads. */
@@ -124,46 +122,6 @@ static void stop(void *self, int32_t reason)
 }
 KVP_PLUGIN(.name = "stuck", .version = "1", .about = "Never stops.", .init = init, .stop = stop);
 """
-
-
-class Operator:
-    """kvctl plugin with one server."""
-
-    def __init__(self, server):
-        self.server = server
-
-    def run(self, *words):
-        done = subprocess.run([KVCTL, "--endpoints", self.server.endpoint, "plugin", *words],
-                              capture_output=True, text=True, timeout=60, env=ENV, stdin=subprocess.DEVNULL)
-        return done.returncode, done.stdout, done.stderr
-
-    def __call__(self, *words):
-        status, out, err = self.run(*words)
-        equal((status, err), (OK, ""), f"plugin {words}")
-        return out
-
-    def refused(self, *words):
-        """The sentence of a failure."""
-        status, out, err = self.run(*words)
-        equal((status, out), (FAILURE, ""), f"plugin {words}: {err}")
-        assert err.startswith("Error: kvd: ") and err.endswith("\n"), err
-        return err[len("Error: kvd: "):-1]
-
-    def json(self, *words):
-        answer, = json.loads(self(*words, "-w", "json"))
-        return answer
-
-    def info(self, name="worker"):
-        return next(p for p in self.json("list")["plugins"] if p["name"] == name)
-
-    def load(self, name="worker"):
-        return self.json("top", name)["loads"][0]
-
-    def options(self, name="worker"):
-        return {o["name"]: o for o in self.json("config", name)["options"]}
-
-    def await_state(self, state, name="worker"):
-        await_true(f"{name} is {state}", lambda: self.info(name)["state"] == state)
 
 
 # ---- what is shown -----------------------------------------------------------------------------------

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """docs/plugins/first-controller.md is executed as printed: its files are written, its `$` lines run in a shell
-over installed headers, their output must match; `$ kvd` starts a server. Links of docs/plugins lead somewhere."""
+over installed headers, their output must match; `$ kvd --dev` is started as printed. Links of docs/plugins lead somewhere."""
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
-from kvdtest import KVCTL, ROOT, Server, Tally, equal  # noqa: E402
+from kvdtest import KVCTL, KVD, ROOT, Tally, equal  # noqa: E402
 
 DOCS = os.path.join(ROOT, "docs/plugins")
 GUIDE = os.path.join(DOCS, "first-controller.md")
@@ -47,8 +48,33 @@ def execute(command, expected, folder, env):
     equal(run.stdout, expected, "output")
 
 
+class Terminal:
+    """The second terminal: kvd as the guide starts it, until it has printed where to find it."""
+
+    def __init__(self, command, folder, env):
+        self.path = os.path.join(folder, "terminal")
+        words = command.split()
+        equal(words[:2], ["kvd", "--dev"], "how the guide starts kvd")
+        with open(self.path, "wb") as out:
+            self.process = subprocess.Popen([KVD, *words[1:]], cwd=folder, env=env, stdout=out, stderr=out,
+                                            stdin=subprocess.DEVNULL)
+        end = time.monotonic() + SETTLE_SECONDS
+        while not (found := re.search(r"export KVCTL_ENDPOINTS=(\S+)\n", self.text())):
+            assert self.process.poll() is None and time.monotonic() < end, self.text()
+            time.sleep(0.01)
+        self.endpoint = found.group(1)
+
+    def text(self):
+        with open(self.path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(SETTLE_SECONDS)
+
+
 def follow(tally, folder, env):
-    """Does what the guide says. Returns the server it has started."""
+    """Does what the guide says. Returns the terminal in which kvd runs."""
     server = None
     ran = 0
     for language, name, text in blocks():
@@ -61,13 +87,7 @@ def follow(tally, folder, env):
             ran += 1
             with tally.case(command[:70]):
                 if command.startswith("kvd "):
-                    words = [os.path.join(folder, w) if w.endswith(".so") else w
-                             for w in command.split()[1:]]
-                    for word in words:
-                        if word.endswith(".so"):
-                            os.chmod(word, 0o644)
-                    server = Server("kvd", words)
-                    server.start()
+                    server = Terminal(command, folder, env)
                     env["KVCTL_ENDPOINTS"] = server.endpoint
                 else:
                     execute(command, expected, folder, env)
@@ -114,8 +134,9 @@ def main():
         server = follow(tally, folder, env)
         if server is not None:
             if tally.failed:
-                print(server.log_tail())
-            server.close()
+                print(server.text())
+            with tally.case("kvd stops"):
+                equal(server.close(), -signal.SIGTERM, "status")
     shutil.rmtree(root, ignore_errors=True)
     tally.close()
 

@@ -1,11 +1,13 @@
-"""plugintest - plugins for tests: compiled from source as their author would, and what a server logged."""
+"""plugintest - plugins for tests: compiled from source as their author would, what a server logged about them,
+and what kvctl shows an operator of them."""
 import json
 import os
 import subprocess
 import time
 
-from kvdtest import ROOT
+from kvdtest import KVCTL, ROOT, equal
 
+ENV = {k: v for k, v in os.environ.items() if not k.startswith(("KVCTL_", "ETCDCTL_"))}
 INCLUDE = os.path.join(ROOT, "include")
 
 
@@ -51,3 +53,44 @@ def await_line(server, msg, **fields):
 
 def get(server, key):
     return server.etcdctl("get", key, "--print-value-only", check=True)[1].strip()
+
+
+class Operator:
+    """kvctl plugin with one server; name: the plugin meant where none is given."""
+
+    def __init__(self, server, name="worker"):
+        self.server = server
+        self.name = name
+
+    def run(self, *words):
+        done = subprocess.run([KVCTL, "--endpoints", self.server.endpoint, "plugin", *words],
+                              capture_output=True, text=True, timeout=60, env=ENV, stdin=subprocess.DEVNULL)
+        return done.returncode, done.stdout, done.stderr
+
+    def __call__(self, *words):
+        status, out, err = self.run(*words)
+        equal((status, err), (0, ""), f"plugin {words}")
+        return out
+
+    def refused(self, *words):
+        """The sentence of a failure."""
+        status, out, err = self.run(*words)
+        equal((status, out), (1, ""), f"plugin {words}: {err}")
+        assert err.startswith("Error: kvd: ") and err.endswith("\n"), err
+        return err[len("Error: kvd: "):-1]
+
+    def json(self, *words):
+        answer, = json.loads(self(*words, "-w", "json"))
+        return answer
+
+    def info(self, name=None):
+        return next(p for p in self.json("list")["plugins"] if p["name"] == (name or self.name))
+
+    def load(self, name=None):
+        return self.json("top", name or self.name)["loads"][0]
+
+    def options(self, name=None):
+        return {o["name"]: o for o in self.json("config", name or self.name)["options"]}
+
+    def await_state(self, state, name=None):
+        await_true(f"{name or self.name} is {state}", lambda: self.info(name)["state"] == state)

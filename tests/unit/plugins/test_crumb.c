@@ -31,9 +31,9 @@ static int teardown(void **state)
     return 0;
 }
 
-/* One process that dies inside the plugin's callback (or, with NULL, ends well). Returns whether
- * the next one may load it. */
-static bool life(uint64_t now_ms, const char *callback)
+/* One process that ends inside the plugin's callback (or, with NULL, outside), by a fault of it or
+ * not. Returns whether the next one may load it. */
+static bool life_of(uint64_t now_ms, const char *callback, uint32_t died)
 {
     struct crumb_page p;
     assert_true(crumb_open(&p, path, now_ms));
@@ -46,9 +46,15 @@ static bool life(uint64_t now_ms, const char *callback)
             snprintf(c->callback, sizeof(c->callback), "%s", callback);
             c->revision = 42;
         }
+        c->died = died;
     }
     crumb_close(&p);
     return usable;
+}
+
+static bool life(uint64_t now_ms, const char *callback)
+{
+    return life_of(now_ms, callback, callback != NULL ? CRUMB_DIED_CALLBACK : 0);
 }
 
 static void three_deaths_in_ten_minutes(void **state)
@@ -112,6 +118,33 @@ static void only_deaths_inside_count(void **state)
     }
 }
 
+/* kill -9 comes at any moment. */
+static void an_end_from_outside_is_no_fault(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        assert_true(life_of(1000000, "timer", 0));
+    }
+    assert_true(life_of(1000000, "timer", CRUMB_DIED_HUNG)); /* unless it was killed for it */
+    assert_true(life_of(1000000, "timer", CRUMB_DIED_HUNG));
+    assert_true(life_of(1000000, "timer", CRUMB_DIED_HUNG));
+    assert_false(life(1000000, NULL));
+}
+
+static void work_elsewhere_counts(void **state)
+{
+    (void)state;
+    char why[512];
+    struct crumb_page p;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(life_of(1000000, NULL, CRUMB_DIED_WORK)); /* its lane was in no callback */
+    }
+    assert_true(crumb_open(&p, path, 1000000));
+    crumb_why(crumb_find(&p, "x", false), why, sizeof(why));
+    assert_non_null(strstr(why, "(last in offload"));
+    crumb_close(&p);
+}
+
 static void places_are_found_again_and_end(void **state)
 {
     (void)state;
@@ -153,9 +186,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(three_deaths_in_ten_minutes),    T(deaths_far_apart_are_forgiven),
-        T(another_file_is_tried_again),    T(only_deaths_inside_count),
-        T(places_are_found_again_and_end), T(a_damaged_file_does_no_harm),
+        T(three_deaths_in_ten_minutes),     T(deaths_far_apart_are_forgiven),
+        T(another_file_is_tried_again),     T(only_deaths_inside_count),
+        T(places_are_found_again_and_end),  T(a_damaged_file_does_no_harm),
+        T(an_end_from_outside_is_no_fault), T(work_elsewhere_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,6 +131,94 @@ static void failing_init_costs_only_the_plugin(void **state)
     assert_int_equal(probe.starts, 0);
 }
 
+/* What an init that fails has begun: nothing of it may call back into what init has freed. */
+static struct {
+    unsigned called;
+    struct kvp_cache *cache;
+    struct kvp_queue *queue;
+} silent;
+
+static void silent_called(void *data)
+{
+    (void)data;
+    silent.called++;
+}
+
+static void silent_rows(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    (void)data, (void)r, (void)rows;
+    silent.called++;
+}
+
+static void silent_events(void *data, const struct kvp_batch *b)
+{
+    (void)data, (void)b;
+    silent.called++;
+}
+
+static void silent_ended(void *data, const struct kvp_result *r)
+{
+    (void)data, (void)r;
+    silent.called++;
+}
+
+static void silent_canceled(void *data, int canceled)
+{
+    (void)data, (void)canceled;
+    silent.called++;
+}
+
+static void silent_offloaded(void *data)
+{
+    (void)data;
+}
+
+static void silent_work(void *data, struct kvp_queue *q, struct kvp_bytes key)
+{
+    (void)data, (void)q, (void)key;
+    silent.called++;
+}
+
+static void silent_on_init(void)
+{
+    const struct kvp_host *h = probe.host;
+    struct kvp_ctx *ctx = probe.root;
+    struct kvp_timer_args timer = {.size = sizeof(timer), .fire = silent_called};
+    struct kvp_watch_args watch = {.size = sizeof(watch),
+                                   .key = kvp_str("a"),
+                                   .from_revision = 1,
+                                   .events = silent_events,
+                                   .ended = silent_ended};
+    struct kvp_cache_args cache = {.size = sizeof(cache), .prefix = kvp_str("a")};
+    struct kvp_queue_args queue = {.size = sizeof(queue), .work = silent_work};
+    assert_int_equal(h->timer(ctx, &timer, NULL), 0);
+    timer.after_ms = timer.repeat_ms = 1;
+    assert_int_equal(h->timer(ctx, &timer, NULL), 0);
+    assert_int_equal(h->watch(ctx, &watch, NULL), 0);
+    assert_int_equal(h->get(ctx, kvp_str("a"), silent_rows, NULL), 0);
+    assert_int_equal(h->post(ctx, silent_called, NULL), 0);
+    assert_int_equal(h->offload(ctx, silent_offloaded, silent_canceled, NULL), 0);
+    assert_int_equal(h->cache_open(ctx, &cache, &silent.cache), 0);
+    assert_int_equal(h->queue_open(ctx, &queue, &silent.queue), 0);
+    assert_int_equal(h->queue_add(silent.queue, kvp_str("k")), 0);
+}
+
+static void nothing_calls_back_after_an_init_that_failed(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    assert_int_equal(put_now(hf.f, "a", "1", 0, NULL), 0);
+    memset(&silent, 0, sizeof(silent));
+    probe.on_init = silent_on_init;
+    probe.init_result = -5;
+    assert_int_equal(host_load(hf.host, "static:probe", &e), 0);
+    UNTIL(probe_state() == HOST_REFUSED);
+    assert_int_equal(silent.called, 0);
+    probe.init_result = 0; /* the same with an init that does well calls back */
+    assert_int_equal(host_load(hf.host, "static:probe", &e), 0);
+    UNTIL(silent.called >= 6);
+}
+
 /* ---- leading -----------------------------------------------------------------------------------
  */
 
@@ -227,6 +315,8 @@ static void leader_tells_the_role(void **state)
     probe_lead();
     inside(role_inside, roles);
     assert_int_equal(roles[0].is_leader, 1);
+    assert_int_equal(roles[0].term, hf.f->term);
+    assert_int_equal(roles[0].epoch, 0); /* epochs are of terms' contexts */
     assert_int_equal(roles[1].is_leader, 1);
     assert_int_equal(roles[1].term, hf.f->term);
     assert_int_equal(roles[1].epoch, 1);
@@ -474,6 +564,7 @@ int main(void)
         T(descriptors_are_checked),
         T(names_are_unique),
         T(failing_init_costs_only_the_plugin),
+        T(nothing_calls_back_after_an_init_that_failed),
         T(terms_come_and_go),
         T(only_the_newest_term_is_started),
         T(a_failing_start_is_tried_again),
