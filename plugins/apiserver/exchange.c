@@ -206,7 +206,8 @@ bool exchange_pump(struct exchange *ex)
     }
     buf_clear(&ex->out);
     ex->sent = 0;
-    if (ex->last) {
+    if (ex->last && !ex->finished) {
+        ex->finished = true;
         host->http_finish(ex->x);
     }
     return true;
@@ -214,6 +215,13 @@ bool exchange_pump(struct exchange *ex)
 
 void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
 {
+    if (ex->x != NULL && ex->answered && !ex->last) {
+        /* A stream has begun: all that can be said is that it broke. */
+        ex->last = true;
+        ex->finished = true;
+        ex->api->host->http_abort(ex->x);
+        return;
+    }
     if (!exchange_respond(ex, code, content_type)) {
         return;
     }

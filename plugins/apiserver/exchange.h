@@ -31,6 +31,7 @@ struct exchange {
     struct buf body;
     bool head;     /* HEAD: an answer without its body */
     bool answered; /* the header is out */
+    bool finished; /* the end is told to the host */
     bool last;     /* nothing follows what is in out */
     struct buf out;
     size_t sent; /* of out */
@@ -59,7 +60,8 @@ bool exchange_back_well(struct exchange *ex, const struct kvp_result *r);
 /* What a reason of the store means for a client. */
 struct status exchange_status(struct exchange *ex, int reason, const char *text);
 
-/* Answers. The first one counts, later ones are dropped. */
+/* Answers. The first one counts, later ones are dropped; while a stream is under way they break it
+ * off. */
 void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body);
 void exchange_json(struct exchange *ex, int code, struct slice body);
 void exchange_fail(struct exchange *ex, struct status s);

@@ -65,7 +65,7 @@ bool listing_init(struct listing *l, struct exchange *ex, const struct selection
 {
     const struct request *r = &ex->request;
     bool namespaced = (r->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
-    *l = (struct listing){.ex = ex, .selection = s, .remaining = -1};
+    *l = (struct listing){.ex = ex, .selection = s};
     buf_init(&l->prefix);
     buf_init(&l->from);
     arena_init(&l->scratch, 0);
@@ -159,9 +159,6 @@ static void listing_answer(void *data, const struct kvp_result *r, const struct 
         return;
     }
     l->revision = r->revision > l->revision ? r->revision : l->revision;
-    if (l->from.len == 0) {
-        l->remaining = rows->total;
-    }
     if (!listing_rows(l, rows)) {
         return;
     }

@@ -32,7 +32,6 @@ struct listing {
     struct buf from;   /* key to go on from; empty = the beginning */
     int64_t count;     /* handed on so far */
     bool more;         /* ended by the limit: from is where the rest begins */
-    int64_t remaining; /* how many rows are there; -1 = not known */
     bool single;       /* prefix is the key of one object */
     struct arena scratch;
     /* A selected row; value lives during the call. Not 0: stop with 500. */

@@ -108,7 +108,7 @@ static int list_row(struct listing *walk, struct slice key, struct slice value, 
                         &e);
 }
 
-static void list_done(struct listing *walk);
+static void list_answer(struct listing *walk, int64_t remaining);
 
 static bool list_page(struct listing *walk)
 {
@@ -116,7 +116,7 @@ static bool list_page(struct listing *walk)
     if (!l->items.failed) {
         return true;
     }
-    list_done(walk); /* which tells that there is no memory */
+    list_answer(walk, -1); /* which tells that there is no memory */
     return false;
 }
 
@@ -128,7 +128,8 @@ static struct slice list_token(struct listing *walk, int64_t revision)
                       &walk->ex->arena);
 }
 
-static void list_done(struct listing *walk)
+/* remaining: rows behind this page; -1 = not told. */
+static void list_answer(struct listing *walk, int64_t remaining)
 {
     struct list *l = walk->data;
     struct exchange *ex = walk->ex;
@@ -146,8 +147,8 @@ static void list_done(struct listing *walk)
         buf_append_str(&out, ",\"continue\":");
         encode_text(token, &out);
         out.failed = out.failed || token.data == NULL;
-        if (l->selection.all && walk->remaining > walk->count) {
-            buf_printf(&out, ",\"remainingItemCount\":%" PRId64, walk->remaining - walk->count);
+        if (remaining > 0) {
+            buf_printf(&out, ",\"remainingItemCount\":%" PRId64, remaining);
         }
     }
     buf_append_str(&out, "},\"items\":[");
@@ -160,6 +161,41 @@ static void list_done(struct listing *walk)
     }
     buf_close(&out);
     listing_close(&l->listing);
+}
+
+static void list_counted(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    struct listing *walk = data;
+    struct exchange *ex = walk->ex;
+    if (ex->x == NULL) {
+        listing_close(walk);
+        exchange_back(ex);
+        return;
+    }
+    exchange_back(ex);
+    /* It is a courtesy: the page is right without it. */
+    list_answer(walk, r->outcome == KVP_OK ? rows->total : -1);
+}
+
+static void list_done(struct listing *walk)
+{
+    struct exchange *ex = walk->ex;
+    if (!walk->more || !walk->selection->all) {
+        list_answer(walk, -1);
+        return;
+    }
+    struct kvp_range range = {
+        .size = sizeof range,
+        .flags = KVP_PREFIX | KVP_COUNT_ONLY,
+        .key = kvp_bytes_of(walk->prefix.data, walk->prefix.len),
+        .from = kvp_bytes_of(walk->from.data, walk->from.len),
+        .revision = walk->revision,
+    };
+    exchange_call(ex);
+    if (ex->api->host->range(ex->api->ctx, &range, list_counted, walk) != 0) {
+        exchange_back(ex);
+        list_answer(walk, -1);
+    }
 }
 
 static void list_compacted(struct listing *walk)

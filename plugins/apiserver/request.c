@@ -32,9 +32,14 @@ static int request_split(struct slice path, struct arena *a, struct parts *out)
         if (out->count == REQUEST_PARTS_MAX) {
             return ERR_NOT_FOUND;
         }
-        int rc = url_decode(slice_of(path.data + i, len), false, a, &out->items[out->count++]);
+        struct slice *part = &out->items[out->count++];
+        int rc = url_decode(slice_of(path.data + i, len), false, a, part);
         if (rc != 0) {
             return rc;
+        }
+        /* Parts become parts of keys: none may look like several, or like another place. */
+        if (memchr(part->data, '/', part->len) != NULL || is(*part, ".") || is(*part, "..")) {
+            return ERR_INVALID;
         }
         i += len + 1;
         if (end == NULL) {

@@ -33,7 +33,8 @@ struct request {
 
 /* Reads method and path (still percent-encoded; both are kept); watch: the query asks for a watch.
  * Returns 0; ERR_NOT_FOUND: nothing is there (plain 404); ERR_REFUSED: the path is known, the
- * method is not allowed there (out is filled, 405); ERR_INVALID: a broken escape; ERR_NOMEM. */
+ * method is not allowed there (out is filled, 405); ERR_INVALID: a broken escape, or a part with a
+ * slash inside, . or ..; ERR_NOMEM. */
 int request_parse(struct request *out, struct slice method, struct slice path, bool watch,
                   struct arena *a);
 const char *request_verb_name(enum request_verb verb);

@@ -87,7 +87,7 @@ static bool serve_read(struct exchange *ex, const struct kvp_http_request *r)
     } else {
         exchange_fail(
             ex, status_bad_request(a, "%s",
-                                   rc == ERR_INVALID ? "the path has an invalid escape" : e.text));
+                                   rc == ERR_INVALID ? "the path has an invalid part" : e.text));
     }
     return false;
 }

@@ -278,6 +278,7 @@ static int initial_row(struct listing *l, struct slice key, struct slice value, 
     if (!w->ex->answered && !watching_begin(w)) {
         return ERR_NOMEM;
     }
+    arena_clear(&w->scratch);
     return watching_write(w, "ADDED", value, revision) ? 0 : ERR_NOMEM;
 }
 

@@ -73,6 +73,8 @@ static void paths_become_requests(void **state)
         {"GET", "/api//v1", "NOT_FOUND"},
         {"GET", "/api/v1/%zz", "INVALID"},
         {"GET", "/api/v1/%4", "INVALID"},
+        {"GET", "/api/v1/namespaces/a/pods/b%2Fc", "INVALID"},
+        {"GET", "/api/v1/namespaces/%2e%2E/pods", "INVALID"},
         {"GET", "nothing", "NOT_FOUND"},
     };
     struct fixture *f = *state;

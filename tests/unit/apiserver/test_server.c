@@ -95,7 +95,6 @@ static void creation_has_rules(void **state)
     t_for_each_seed(SEEDS, create_story);
 }
 
-/* All generated names but those of the ninth try are taken, so to say: here the store refuses. */
 static void race_story(void)
 {
     server_open_all();
@@ -308,6 +307,41 @@ static void delete_story(void)
 static void deletion_waits_for_finalizers(void **state)
 {
     t_for_each_seed(SEEDS, delete_story);
+}
+
+static void pod_story(void)
+{
+    const char *pods = "/api/v1/namespaces/default/pods";
+    const char *pod = "/api/v1/namespaces/default/pods/p";
+    server_open_all();
+    expect_answer("POST", pods,
+                  "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[{"
+                  "\"name\":\"c\",\"image\":\"i\"}]},\"status\":{\"phase\":\"Running\"}}",
+                  201, "\"status\":{\"phase\":\"Pending\",\"qosClass\":\"BestEffort\"}}");
+    expect_answer("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn", "", 200,
+                  "\"restartPolicy\":\"Always\"");
+    /* On a node it gets time to end; the kubelet deletes it at last. */
+    expect_answer("DELETE", pod, "", 200, "\"deletionGracePeriodSeconds\":30");
+    expect_answer("DELETE", pod, "{\"gracePeriodSeconds\":60}", 200,
+                  "\"deletionGracePeriodSeconds\":30");
+    expect_answer("DELETE", pod, "{\"gracePeriodSeconds\":5}", 200,
+                  "\"deletionGracePeriodSeconds\":5");
+    expect_answer("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0", "", 200,
+                  "Success");
+    expect_answer("GET", pod, "", 404, NULL);
+    /* Leases are made by a PUT, and then need a version. */
+    const char *lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/l";
+    const char *body = "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"holderIdentity\":\"x\"}}";
+    expect_answer("PUT", lease, body, 201, "\"holderIdentity\":\"x\"");
+    expect_answer("PUT", lease, body, 422,
+                  "metadata.resourceVersion: Invalid value: \\\"\\\": must be specified for an "
+                  "update");
+    t_close();
+}
+
+static void kinds_have_rules_of_their_own(void **state)
+{
+    t_for_each_seed(SEEDS, pod_story);
 }
 
 static void namespace_story(void)
@@ -534,6 +568,7 @@ int main(void)
         cmocka_unit_test(lists_have_pages_and_selectors),
         cmocka_unit_test(readers_wait_for_a_revision),
         cmocka_unit_test(deletion_waits_for_finalizers),
+        cmocka_unit_test(kinds_have_rules_of_their_own),
         cmocka_unit_test(namespaces_end_in_two_steps),
         cmocka_unit_test(nothing_slips_into_an_ending_namespace),
         cmocka_unit_test(events_of_both_groups_are_one),

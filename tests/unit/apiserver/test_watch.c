@@ -239,6 +239,45 @@ static void slow_lists_end(void **state)
     t_for_each_seed(SEEDS, slow_list_story);
 }
 
+/* A store that fails while the initial events are under way ends the stream: a client that waited
+ * on would wait for ever. */
+static void broken_story(void)
+{
+    server_open_all();
+    for (int i = 0; i < 1200; i++) {
+        char key[64];
+        char value[256];
+        snprintf(key, sizeof key, "/registry/configmaps/default/c%04d", i);
+        snprintf(value, sizeof value,
+                 "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c%04d\","
+                 "\"namespace\":\"default\",\"uid\":\"u\"}}",
+                 i);
+        t_put(key, value);
+    }
+    t_fail("range", 2, KVP_UNAVAILABLE);
+    struct t_http *x = begin_typed("GET", WATCH, "", "");
+    for (int ms = 0; t_http_ended(x) == 0 && ms < SERVER_WAIT_MS; ms += SERVER_STEP_MS) {
+        t_advance(SERVER_STEP_MS);
+    }
+    t_expect_int(t_http_ended(x), -1);
+    /* Without a fault all of them come, page after page. */
+    struct t_http *all = begin_typed("GET", WATCH, "", "");
+    for (int ms = 0; strstr(t_http_body(all).data, "c1199") == NULL && ms < SERVER_WAIT_MS;
+         ms += SERVER_STEP_MS) {
+        t_advance(SERVER_STEP_MS);
+    }
+    t_expect(strstr(t_http_body(all).data, "c1199") != NULL);
+    /* A value nobody can read is said to be one. */
+    t_put("/registry/configmaps/default/c0000", "not JSON");
+    expect_answer("GET", CMS, "", 500, "a stored object cannot be read: /registry/configmaps/");
+    t_close();
+}
+
+static void broken_streams_end(void **state)
+{
+    t_for_each_seed(3, broken_story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +287,7 @@ int main(void)
         cmocka_unit_test(what_is_too_old_is_said),
         cmocka_unit_test(slow_clients_lose_nothing),
         cmocka_unit_test(slow_lists_end),
+        cmocka_unit_test(broken_streams_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
