@@ -155,6 +155,10 @@ int serve_open(struct apiserver *api, struct kvp_errmsg *e)
         .size = sizeof listen, .address = api->conf->address, .port = (uint32_t)api->conf->port};
     int rc = api->host->http_listen(api->ctx, &listen, &api->listener, &api->port, e);
     if (rc != 0) {
+        if (e->text[0] == 0) {
+            snprintf(e->text, sizeof e->text, "%s:%d cannot be opened (reason %d)",
+                     api->conf->address, (int)api->conf->port, rc);
+        }
         return rc;
     }
     struct kvp_route_args route = {
