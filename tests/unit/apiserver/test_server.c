@@ -1,6 +1,7 @@
 /* test_server - objects are created, read, listed, changed and deleted through HTTP. */
 #include <stdbool.h>
 
+#include "base/alloc.h"
 #include "tests/unit/apiserver/server.h"
 
 #define SEEDS 8u
@@ -558,6 +559,38 @@ static void memory_may_fail(void **state)
     t_for_each_alloc(alloc_story);
 }
 
+/* Allocation after allocation of the plugin's own fails: each request is answered or broken off,
+ * and the next one is fine. */
+static void every_allocation_may_fail(void **state)
+{
+    static const char *const ways[][3] = {
+        {"POST", CMS, "{\"metadata\":{\"name\":\"m\"}}"},
+        {"PUT", CMS "/a", "{\"metadata\":{\"name\":\"a\"},\"data\":{\"z\":\"1\"}}"},
+        {"GET", CMS "?limit=1", ""},
+        {"GET", "/apis", ""},
+        {"DELETE", CMS "/a", "{\"propagationPolicy\":\"Foreground\"}"},
+        {"GET", CMS "?watch=1&timeoutSeconds=1&labelSelector=x", ""},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        bool failed = true;
+        uint64_t n;
+        for (n = 1; failed && n < 1000; n++) {
+            server_open_all();
+            expect_answer("POST", CMS, cm, 201, NULL);
+            struct t_http *x = begin_typed(ways[i][0], ways[i][1], "application/json", ways[i][2]);
+            mem_fail_after(n);
+            t_advance(3000);
+            failed = mem_fail_left() == 0;
+            mem_fail_after(0);
+            t_expect(t_http_ended(x) != 0);
+            expect_answer("GET", CMS "?limit=1", "", 200, NULL);
+            t_close();
+        }
+        assert_false(failed);
+        assert_true(n > 4); /* some did fail */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -577,6 +610,7 @@ int main(void)
         cmocka_unit_test(what_is_served_is_told),
         cmocka_unit_test(all_is_answered_in_chaos),
         cmocka_unit_test(memory_may_fail),
+        cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
