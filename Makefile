@@ -84,6 +84,12 @@ SCHEMA_GEN := $(B)/gen/schema_tables.c $(SCHEMA_H)
 OBJECT_A := $(if $(SCHEMA_FILES),$(B)/libobject.a)
 OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/apiserver/object)
 
+# The API server itself: objects for the tests, position-independent ones for the plugin.
+APISERVER_C := $(call sources,plugins/apiserver)
+APISERVER_A := $(B)/libapiserver.a
+pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
+PLUGINS := $(if $(wildcard plugins/apiserver/apiserver.c),build/plugins/apiserver.so)
+
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
 KVCTL_MAIN := $(B)/obj/cli/main.o
@@ -114,11 +120,14 @@ VERSION_H := $(B)/gen/version.h
 all: deps ## build kvd and kvctl into build/ (installs missing packages first)
 	@+$(MAKE) --no-print-directory programs
 
-programs: $(PROGRAMS)
+programs: $(PROGRAMS) $(PLUGINS)
 
 # The two programs always lie at build/kvd and build/kvctl, whatever the variant.
 build/kvd build/kvctl: build/%: $(B)/% FORCE
 	@mkdir -p build && { cmp -s $< $@ || cp -f $< $@; }
+
+build/plugins/%.so: $(B)/plugins/%.so FORCE
+	@mkdir -p build/plugins && { cmp -s $< $@ || cp -f $< $@; }
 
 run: all ## start one node on 2379 (DATA_DIR=kvd.data says where its data lies)
 	@deploy/run build/kvd $(DATA_DIR)
@@ -158,6 +167,7 @@ tidy: ## the style check
 install: programs $(TEST_HOST_A) ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 build/kvd $(DESTDIR)$(PREFIX)/bin/kvd
 	$(if $(KVCTL_C),install -D -m 755 build/kvctl $(DESTDIR)$(PREFIX)/bin/kvctl)
+	$(if $(PLUGINS),install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/kvd/plugins $(PLUGINS))
 	install -D -m 644 include/kvplugin.h $(DESTDIR)$(PREFIX)/include/kvplugin.h
 	install -D -m 644 include/kvplugin-test.h $(DESTDIR)$(PREFIX)/include/kvplugin-test.h
 	install -D -m 644 $(TEST_HOST_A) $(DESTDIR)$(PREFIX)/lib/libkvplugin-test.a
@@ -199,6 +209,31 @@ $(B)/libobject.a: $(call objects,$(OBJECT_C)) $(B)/gen/schema_tables.o
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+$(APISERVER_A): $(call objects,$(APISERVER_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
+	$(call say,CC,$< (pic))
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+
+$(B)/pic/schema_tables.o: $(B)/gen/schema_tables.c
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
+
+# What a plugin of our own is linked with: only what it uses comes along.
+$(B)/libpic.a: $(call pic,$(OBJECT_C) $(call sources,base)) $(B)/pic/schema_tables.o
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/plugins/apiserver.so: $(call pic,$(APISERVER_C)) $(B)/libpic.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,defs -Wl,--gc-sections -o $@ $^ -lyaml -lm
+
 $(VERSION_H): FORCE
 	@mkdir -p $(dir $@)
 	@printf '#define KVD_GIT_SHA "%s"\n' "$$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" > $@.new; \
@@ -233,10 +268,10 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(LINK_LIBS) $(LIBS)
 
-$(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(OBJECT_A) $(B)/libbase.a
+$(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(OBJECT_A) $(B)/libbase.a $(TEST_LIBS) -lyaml -lm
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
@@ -271,14 +306,14 @@ $(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) 
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # A fuzz target without libFuzzer: replays the corpus files given, under the variant's sanitizers.
-$(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(OBJECT_A) $(LIB_A)
+$(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(APISERVER_A) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(OBJECT_A) $(LINK_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(APISERVER_A) $(OBJECT_A) $(LINK_LIBS) $(LIBS)
 
 # libFuzzer needs clang: all of kvd is compiled once more with coverage into build/fuzz/.
 FUZZ_SRC := $(foreach f,$(LIB_FOLDERS),$(call sources,$(f))) $(filter-out kvd/main.c,$(call sources,kvd)) \
-    $(OBJECT_C)
+    $(APISERVER_C) $(OBJECT_C)
 FUZZ_FLAGS := -std=gnu11 -O1 -g -pthread -D_GNU_SOURCE -DKVD_DEBUG -iquote . -iquote $(B)/gen \
     -I$(B)/gen -Iinclude -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -w
 build/fuzz/obj/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
@@ -296,5 +331,5 @@ build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/liball.a
 
 FORCE:
 
--include $(shell find $(B)/obj build/fuzz/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/pic build/fuzz/obj -name '*.d' 2>/dev/null)
 .SECONDARY:

@@ -1,0 +1,68 @@
+/* apiserver.c - the API server plugin: its options, and how its parts are joined.
+ *
+ * Every member serves: reads are linearizable, writes compare what they change (KVP_FOLLOW), so
+ * nothing here depends on a role, except that the leader sees to the system's namespaces. */
+#include "plugins/apiserver/apiserver.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "plugins/apiserver/bootstrap.h"
+#include "plugins/apiserver/serve.h"
+
+static const struct kvp_option options[] = {
+    {"address", KVP_OPT_STRING, 0, offsetof(struct apiserver_conf, address), "127.0.0.1",
+     .help = "IP address to serve on"},
+    {"port", KVP_OPT_INT, 0, offsetof(struct apiserver_conf, port), "6443", 0, 65535,
+     .help = "port to serve on; 0 = any free one"},
+    {"advertise", KVP_OPT_STRING, 0, offsetof(struct apiserver_conf, advertise), "",
+     .help = "host:port that discovery tells clients; empty: address and port"},
+    {"insecure-allow-all", KVP_OPT_BOOL, 0, offsetof(struct apiserver_conf, insecure_allow_all),
+     "false", .help = "let everybody do everything, without showing who he is"},
+    {0}};
+
+static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void *conf, void **self,
+                    struct kvp_errmsg *e)
+{
+    struct apiserver *api = mem_zalloc(sizeof *api);
+    if (api == NULL) {
+        snprintf(e->text, sizeof e->text, "out of memory");
+        return KVP_NO_MEMORY;
+    }
+    api->host = host;
+    api->ctx = ctx;
+    api->conf = conf;
+    int rc = serve_open(api, e);
+    if (rc != 0) {
+        mem_free(api);
+        return rc;
+    }
+    KVP_LOG(host, ctx, KVP_INFO, "serving", kvp_f_str("address", api->conf->address),
+            kvp_f_int("port", api->port));
+    if (api->conf->insecure_allow_all) {
+        KVP_LOG(host, ctx, KVP_WARN, "everybody may do everything",
+                kvp_f_str("option", "insecure-allow-all"));
+    }
+    *self = api;
+    return 0;
+}
+
+static int api_start(void *self, struct kvp_ctx *term, uint64_t number)
+{
+    struct apiserver *api = self;
+    return bootstrap_start(api, term);
+}
+
+static void api_stop(void *self, int32_t reason)
+{
+    bootstrap_stop(self);
+}
+
+static void api_fini(void *self)
+{
+    mem_free(self);
+}
+
+KVP_PLUGIN(.name = "apiserver", .version = "0.1", .about = "serves the Kubernetes API",
+           .flags = KVP_FOLLOW, .options = options, .conf_size = sizeof(struct apiserver_conf),
+           .init = api_init, .start = api_start, .stop = api_stop, .fini = api_fini);

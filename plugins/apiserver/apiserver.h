@@ -1,0 +1,36 @@
+/* apiserver.h - the plugin's own state, one per process. */
+#ifndef KVD_APISERVER_APISERVER_H
+#define KVD_APISERVER_APISERVER_H
+
+#include <kvplugin.h>
+#include <stdbool.h>
+
+#include "base/slice.h"
+
+/* The options, as the table in apiserver.c fills them. */
+struct apiserver_conf {
+    const char *address;
+    int64_t port;
+    const char *advertise; /* host:port told in discovery */
+    int32_t insecure_allow_all;
+};
+
+struct apiserver {
+    const struct kvp_host *host;
+    struct kvp_ctx *ctx; /* of the instance: every member serves */
+    const struct apiserver_conf *conf;
+    struct kvp_listener *listener;
+    uint32_t port;
+    struct bootstrap *bootstrap; /* while this member leads */
+};
+
+static inline struct slice slice_of_kvp(struct kvp_bytes b)
+{
+    return slice_of(b.data, b.len);
+}
+static inline struct kvp_bytes kvp_of_slice(struct slice s)
+{
+    return kvp_bytes_of(s.data, s.len);
+}
+
+#endif

@@ -1,0 +1,16 @@
+/* body.h - the objects that requests carry. */
+#ifndef KVD_APISERVER_BODY_H
+#define KVD_APISERVER_BODY_H
+
+#include "plugins/apiserver/exchange.h"
+#include "plugins/apiserver/object/object.h"
+
+/* Decodes the body as an object of the request's kind, JSON or YAML, as strict as fieldValidation
+ * says, and puts it into the request's namespace. False: the answer has been given. */
+bool body_decode(struct exchange *ex, struct object *out);
+/* Answers or warns of what a strict decoding found. False: answered. */
+bool body_report(struct exchange *ex, const struct decode_report *report);
+/* Checks the parameters of a write and answers 422 when they are wrong. kind: CreateOptions, ... */
+bool body_check_options(struct exchange *ex, const char *kind);
+
+#endif

@@ -1,0 +1,267 @@
+/* create.c - objects come into being.
+ *
+ * One transaction: the name is free, and the namespace is still the one that was looked at, so that
+ * nothing is created in a namespace whose end has begun. */
+#include <inttypes.h>
+
+#include "plugins/apiserver/body.h"
+#include "plugins/apiserver/managed.h"
+#include "plugins/apiserver/object/defaults.h"
+#include "plugins/apiserver/object/metadata.h"
+#include "plugins/apiserver/object/validate.h"
+#include "plugins/apiserver/stored.h"
+#include "plugins/apiserver/strategy.h"
+#include "plugins/apiserver/verbs.h"
+
+/* Names tried before giving up, and namespaces that change meanwhile. */
+#define CREATE_TRIES 8u
+
+struct create {
+    struct exchange *ex;
+    struct object object;
+    bool generated; /* the name is */
+    unsigned tries;
+    int64_t space_revision; /* 0 = no namespace to look at */
+    struct slice key, value;
+};
+
+static void create_try(struct create *c);
+
+static struct status_about create_about(struct create *c)
+{
+    struct status_about about = request_about(&c->ex->request);
+    about.name = object_text(&c->object, "metadata.name");
+    return about;
+}
+
+static void create_answer(void *data, const struct kvp_result *r, const struct kvp_txn_result *t);
+
+/* "Only if": what a transaction compares. */
+static int create_compare(struct exchange *ex, struct kvp_txn *txn, struct slice key,
+                          uint32_t target, int64_t number)
+{
+    struct kvp_compare compare = {.size = sizeof compare,
+                                  .target = target,
+                                  .relation = KVP_EQUAL,
+                                  .key = kvp_of_slice(key),
+                                  .number = number};
+    return ex->api->host->txn_compare(txn, &compare);
+}
+
+static void create_commit(struct create *c)
+{
+    struct exchange *ex = c->ex;
+    const struct kvp_host *host = ex->api->host;
+    struct kvp_txn *txn = host->txn_new(ex->api->ctx);
+    struct buf space;
+    buf_init(&space);
+    exchange_call(ex);
+    if (txn == NULL) {
+        exchange_not_called(ex, KVP_UNAVAILABLE);
+        return;
+    }
+    stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), ex->request.space, &space);
+    struct kvp_put put = {
+        .size = sizeof put, .key = kvp_of_slice(c->key), .value = kvp_of_slice(c->value)};
+    struct kvp_range get = {.size = sizeof get, .key = put.key, .limit = 1};
+    struct kvp_range get_space = {
+        .size = sizeof get_space, .key = kvp_bytes_of(space.data, space.len), .limit = 1};
+    int rc =
+        space.failed ? KVP_NO_MEMORY : create_compare(ex, txn, c->key, KVP_CMP_CREATE_REVISION, 0);
+    rc = rc == 0 ? host->txn_get(txn, KVP_ELSE, &get) : rc;
+    if (rc == 0 && c->space_revision != 0) {
+        rc = create_compare(ex, txn, buf_slice(&space), KVP_CMP_MOD_REVISION, c->space_revision);
+        rc = rc == 0 ? host->txn_get(txn, KVP_ELSE, &get_space) : rc;
+    }
+    if (rc == 0 && !ex->query.dry_run) {
+        rc = host->txn_put(txn, KVP_THEN, &put);
+    }
+    buf_close(&space);
+    if (rc != 0) {
+        host->txn_free(txn);
+    } else {
+        rc = host->txn_commit(txn, create_answer, c);
+    }
+    if (rc != 0) {
+        exchange_not_called(ex, rc);
+    }
+}
+
+/* The namespace's row, or none. True: an object may be created in it. */
+static bool create_check_space(struct create *c, const struct kvp_row *row)
+{
+    struct exchange *ex = c->ex;
+    struct object space;
+    struct errmsg e = {.text = ""};
+    struct slice name = ex->request.space;
+    if (row == NULL) {
+        struct status_about about = {.resource = slice_str("namespaces"), .name = name};
+        exchange_fail(ex, status_not_found(&ex->arena, &about));
+        return false;
+    }
+    int rc = stored_decode(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of_kvp(row->value),
+                           row->mod_revision, &ex->arena, &space, &e);
+    if (rc != 0) {
+        exchange_fail(ex, status_internal(&ex->arena, "%s", e.text));
+        return false;
+    }
+    c->space_revision = row->mod_revision;
+    if (object_get(&space, "metadata.deletionTimestamp") == NULL) {
+        return true;
+    }
+    struct status_about about = create_about(c);
+    struct status s = status_forbidden(
+        &ex->arena, &about,
+        "unable to create new content in namespace %.*s because it is being terminated",
+        (int)name.len, (const char *)name.data);
+    struct status_cause *cause = arena_zalloc(&ex->arena, sizeof *cause);
+    struct buf text;
+    buf_init(&text);
+    buf_printf(&text, "namespace %.*s is being terminated", (int)name.len, (const char *)name.data);
+    if (cause != NULL && !text.failed) {
+        cause->reason = slice_str("NamespaceTerminating");
+        cause->message = arena_dup(&ex->arena, buf_slice(&text));
+        cause->field = slice_str("metadata.namespace");
+        s.causes = cause;
+        s.cause_count = 1;
+    }
+    buf_close(&text);
+    exchange_fail(ex, s);
+    return false;
+}
+
+static void create_space_answer(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    struct create *c = data;
+    if (exchange_back_well(c->ex, r) &&
+        create_check_space(c, rows->count > 0 ? &rows->rows[0] : NULL)) {
+        create_try(c);
+    }
+}
+
+static void create_read_space(struct create *c)
+{
+    struct exchange *ex = c->ex;
+    struct buf key;
+    buf_init(&key);
+    stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), ex->request.space, &key);
+    exchange_call(ex);
+    int reason = key.failed ? KVP_NO_MEMORY
+                            : ex->api->host->get(ex->api->ctx, kvp_bytes_of(key.data, key.len),
+                                                 create_space_answer, c);
+    buf_close(&key);
+    if (reason != 0) {
+        exchange_not_called(ex, reason);
+    }
+}
+
+static void create_answer(void *data, const struct kvp_result *r, const struct kvp_txn_result *t)
+{
+    struct create *c = data;
+    struct exchange *ex = c->ex;
+    if (!exchange_back_well(ex, r)) {
+        return;
+    }
+    if (t->succeeded) {
+        answer_stored(ex, 201, c->value, ex->query.dry_run ? 0 : r->revision);
+        return;
+    }
+    struct status_about about = create_about(c);
+    c->tries++;
+    if (t->ops[0].row_count > 0) {
+        if (!c->generated) {
+            exchange_fail(ex, status_exists(&ex->arena, &about));
+        } else if (c->tries >= CREATE_TRIES) {
+            exchange_fail(ex, status_exists_generated(&ex->arena, &about));
+        } else {
+            create_try(c);
+        }
+        return;
+    }
+    /* The namespace has changed. */
+    const struct kvp_op_result *space = &t->ops[t->count - 1];
+    if (c->tries >= CREATE_TRIES) {
+        exchange_fail(ex, status_server_timeout(&ex->arena, &about, "create"));
+    } else if (create_check_space(c, space->row_count > 0 ? &space->rows[0] : NULL)) {
+        create_try(c);
+    }
+}
+
+/* Gives the object its identity, checks it and writes it. */
+static void create_try(struct create *c)
+{
+    struct exchange *ex = c->ex;
+    struct object *o = &c->object;
+    struct metadata_facts facts;
+    struct buf text;
+    facts.now_seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    ex->api->host->random(ex->api->ctx, facts.random, sizeof facts.random);
+    if (c->generated) {
+        object_remove(o, "metadata.name");
+    }
+    struct causes *causes = arena_alloc(&ex->arena, sizeof *causes);
+    buf_init(&text);
+    int rc = metadata_prepare_create(o, &facts);
+    rc = rc == 0 ? managed_update(o, NULL, ex->manager, ex->request.sub, facts.now_seconds) : rc;
+    if (rc != 0 || causes == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    causes_init(causes, &ex->arena);
+    validate_create(o, causes);
+    if (causes->count > 0) {
+        exchange_fail(ex, status_invalid(&ex->arena, ex->request.group,
+                                         slice_str(schema_type_name(o->type)),
+                                         object_text(o, "metadata.name"), causes));
+        return;
+    }
+    rc = stored_encode(o, &text);
+    c->value = rc == 0 ? arena_dup(&ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
+    buf_clear(&text);
+    stored_key(o->type, ex->request.space, object_text(o, "metadata.name"), &text);
+    c->key = text.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&text));
+    buf_close(&text);
+    if (c->value.data == NULL || c->key.data == NULL || causes->failed) {
+        exchange_no_memory(ex);
+        return;
+    }
+    create_commit(c);
+}
+
+void create_object(struct exchange *ex, struct object *o)
+{
+    struct create *c = arena_zalloc(&ex->arena, sizeof *c);
+    if (c == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    c->ex = ex;
+    c->object = *o;
+    c->generated =
+        object_text(o, "metadata.name").len == 0 && object_text(o, "metadata.generateName").len > 0;
+    metadata_dedupe_owners(&c->object);
+    int rc = strategy_create(&c->object);
+    rc = rc == 0 ? object_default(&c->object) : rc;
+    if (rc != 0) {
+        exchange_no_memory(ex);
+    } else if (ex->request.kind->rules & SCHEMA_RULE_NAMESPACED) {
+        create_read_space(c);
+    } else {
+        create_try(c);
+    }
+}
+
+void verb_create(struct exchange *ex)
+{
+    struct object o;
+    if (!body_check_options(ex, "CreateOptions") || !body_decode(ex, &o)) {
+        return;
+    }
+    if (object_text(&o, "metadata.resourceVersion").len > 0) {
+        exchange_fail(
+            ex, status_unclassed(&ex->arena,
+                                 "resourceVersion should not be set on objects to be created"));
+        return;
+    }
+    create_object(ex, &o);
+}

@@ -1,0 +1,78 @@
+/* exchange.h - one request on its way through the server, and its answer.
+ *
+ * It lives from begin to the last of: the client is answered or gone, and every store call made for
+ * it has called back. Store calls are counted (exchange_call before, exchange_back first thing in
+ * the callback). An answer is given once; what the client does not read yet waits in `out`.
+ *
+ * All of it runs in callbacks of the plugin's lane. */
+#ifndef KVD_APISERVER_EXCHANGE_H
+#define KVD_APISERVER_EXCHANGE_H
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "plugins/apiserver/apiserver.h"
+#include "plugins/apiserver/query.h"
+#include "plugins/apiserver/request.h"
+#include "plugins/apiserver/status.h"
+
+/* Warning headers of one answer; more would only make it larger. */
+#define EXCHANGE_WARNINGS_MAX 16u
+
+struct exchange {
+    struct apiserver *api;
+    struct kvp_http *x; /* NULL: the client is gone, or answered to the end */
+    struct arena arena; /* of everything that lives as long as the exchange */
+    struct request request;
+    struct query query;
+    struct slice query_text;
+    struct slice accept, content_type, audit_id, none_match;
+    struct slice etag;    /* of the answer; "" = none */
+    struct slice manager; /* who writes: fieldManager, else the user agent */
+    struct buf body;
+    bool head;     /* HEAD: an answer without its body */
+    bool answered; /* the header is out */
+    bool finished; /* the end is told to the host */
+    bool last;     /* nothing follows what is in out */
+    struct buf out;
+    size_t sent; /* of out */
+    struct slice warnings[EXCHANGE_WARNINGS_MAX];
+    size_t warning_count;
+    unsigned calls; /* store calls that have not called back */
+    void *op;       /* of the verb, in the arena */
+    /* Streams: all of out was taken; the client is gone. NULL = not a stream. */
+    void (*drained)(struct exchange *ex);
+    void (*gone)(struct exchange *ex);
+};
+
+/* Begins an exchange; parts of r that are needed later are copied. NULL: out of memory. */
+struct exchange *exchange_new(struct apiserver *api, struct kvp_http *x,
+                              const struct kvp_http_request *r);
+/* The client is gone or has everything: frees the exchange now or after its last store call. */
+void exchange_closed(struct exchange *ex);
+
+/* Around store calls. exchange_back: false when nobody waits any more (ex may be freed then). */
+void exchange_call(struct exchange *ex);
+bool exchange_back(struct exchange *ex);
+/* A call that was not accepted: answers 503 or what fits. */
+void exchange_not_called(struct exchange *ex, int reason);
+/* As exchange_back, and answers an outcome other than OK: true when all is well. */
+bool exchange_back_well(struct exchange *ex, const struct kvp_result *r);
+/* What a reason of the store means for a client. */
+struct status exchange_status(struct exchange *ex, int reason, const char *text);
+
+/* Answers. The first one counts, later ones are dropped; while a stream is under way they break it
+ * off. */
+void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body);
+void exchange_json(struct exchange *ex, int code, struct slice body);
+void exchange_fail(struct exchange *ex, struct status s);
+void exchange_no_memory(struct exchange *ex);
+/* A header of its own for the answer to come; texts are kept by the caller. */
+void exchange_warn(struct exchange *ex, struct slice text);
+
+/* Streams: the header now, then bytes appended to out and exchange_pump, until exchange_end. */
+void exchange_stream(struct exchange *ex, const char *content_type);
+/* Hands on what the client takes; true when all of out was taken. */
+bool exchange_pump(struct exchange *ex);
+void exchange_end(struct exchange *ex);
+
+#endif

@@ -1,0 +1,202 @@
+/* listing.c - selectors, and walks over rows. */
+#include "plugins/apiserver/listing.h"
+
+#include "plugins/apiserver/object/object.h"
+#include "plugins/apiserver/stored.h"
+#include "plugins/apiserver/waiting.h"
+
+/* Rows of one page: what is decoded in one callback. */
+#define LISTING_PAGE_ROWS 500
+
+bool selection_read(struct exchange *ex, struct selection *s)
+{
+    struct errmsg e = {.text = ""};
+    const struct query *q = &ex->query;
+    *s = (struct selection){0};
+    int rc = label_selector_parse(q->label_selector, &ex->arena, &s->labels, &e);
+    rc = rc == 0 ? field_selector_parse(q->field_selector, &ex->arena, &s->fields, &e) : rc;
+    rc = rc == 0 ? field_selector_check(&s->fields, ex->request.type, &e) : rc;
+    if (rc == ERR_NOMEM) {
+        exchange_no_memory(ex);
+        return false;
+    }
+    if (rc != 0) {
+        exchange_fail(ex, status_bad_request(&ex->arena, "%s", e.text));
+        return false;
+    }
+    s->name = field_selector_exact(&s->fields, "metadata.name");
+    if (ex->request.name.len > 0) {
+        s->name = ex->request.name;
+    }
+    s->all = s->labels.count == 0 && s->fields.count == 0 && ex->request.name.len == 0;
+    return true;
+}
+
+int selection_matches(const struct selection *s, const struct schema_type *type, struct slice value,
+                      struct arena *scratch)
+{
+    struct object o;
+    struct errmsg e;
+    if (s->all) {
+        return 1;
+    }
+    if (stored_decode(type, value, 0, scratch, &o, &e) != 0) {
+        return -1;
+    }
+    if (s->name.len > 0 && !slice_eq(object_text(&o, "metadata.name"), s->name)) {
+        return 0;
+    }
+    return label_selector_matches(&s->labels, object_get(&o, "metadata.labels")) &&
+           field_selector_matches(&s->fields, type, &o.root);
+}
+
+void listing_close(struct listing *l)
+{
+    if (l->closed != NULL) {
+        l->closed(l);
+        l->closed = NULL;
+    }
+    buf_close(&l->prefix);
+    buf_close(&l->from);
+    arena_close(&l->scratch);
+}
+
+bool listing_init(struct listing *l, struct exchange *ex, const struct selection *s)
+{
+    const struct request *r = &ex->request;
+    bool namespaced = (r->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
+    *l = (struct listing){.ex = ex, .selection = s};
+    buf_init(&l->prefix);
+    buf_init(&l->from);
+    arena_init(&l->scratch, 0);
+    l->single = s->name.len > 0 && (!namespaced || r->space.len > 0);
+    stored_key(r->type, r->space, l->single ? s->name : slice_of("", 0), &l->prefix);
+    if (l->prefix.failed) {
+        listing_close(l);
+        exchange_no_memory(ex);
+        return false;
+    }
+    return true;
+}
+
+/* Puts the key behind this one where the next page begins. */
+static bool listing_set_from(struct listing *l, struct slice key, bool behind)
+{
+    buf_clear(&l->from);
+    buf_append_slice(&l->from, key);
+    if (behind) {
+        buf_append_byte(&l->from, 0);
+    }
+    return !l->from.failed;
+}
+
+static void listing_fail(struct listing *l, struct status s)
+{
+    struct exchange *ex = l->ex;
+    listing_close(l);
+    exchange_fail(ex, s);
+}
+
+/* The rows of a page. False: stopped, answered. */
+static bool listing_rows(struct listing *l, const struct kvp_rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct kvp_row *row = &rows->rows[i];
+        struct slice value = slice_of_kvp(row->value);
+        if (l->limit > 0 && l->count == l->limit) {
+            l->more = true;
+            return listing_set_from(l, slice_of_kvp(row->key), false);
+        }
+        arena_clear(&l->scratch);
+        int match = selection_matches(l->selection, l->ex->request.type, value, &l->scratch);
+        if (match > 0) {
+            l->count++;
+        }
+        if (match < 0 ||
+            (match > 0 && l->row(l, slice_of_kvp(row->key), value, row->mod_revision) != 0)) {
+            listing_fail(l, status_internal(&l->ex->arena, "a stored object cannot be read: %.*s",
+                                            (int)row->key.len, (const char *)row->key.data));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Begins anew when the store has come so far. */
+static void listing_wait(struct listing *l, int64_t wanted, int64_t current)
+{
+    listing_close(l);
+    wait_for_revision(l->ex, wanted, current, l->restart);
+}
+
+static void listing_answer(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    struct listing *l = data;
+    struct exchange *ex = l->ex;
+    if (ex->x == NULL) {
+        listing_close(l);
+        exchange_back(ex);
+        return;
+    }
+    if (r->outcome == KVP_REFUSED && r->reason == KVP_COMPACTED) {
+        exchange_back(ex);
+        l->compacted(l);
+        return;
+    }
+    if (r->outcome == KVP_REFUSED && r->reason == KVP_FUTURE) {
+        exchange_back(ex);
+        listing_wait(l, l->revision, r->revision);
+        return;
+    }
+    if (r->outcome != KVP_OK) {
+        listing_close(l);
+        exchange_back_well(ex, r);
+        return;
+    }
+    exchange_back(ex);
+    if (l->revision == 0 && r->revision < l->at_least) {
+        listing_wait(l, l->at_least, r->revision);
+        return;
+    }
+    l->revision = r->revision > l->revision ? r->revision : l->revision;
+    if (!listing_rows(l, rows)) {
+        return;
+    }
+    if (l->more || !rows->more) {
+        l->done(l);
+        return;
+    }
+    if (!listing_set_from(l, slice_of_kvp(rows->next), false)) {
+        listing_fail(l, status_internal(&ex->arena, "out of memory"));
+        return;
+    }
+    if (l->limit > 0 && l->count == l->limit) {
+        l->more = true;
+        l->done(l);
+    } else if (l->page == NULL || l->page(l)) {
+        listing_page(l);
+    }
+}
+
+void listing_page(struct listing *l)
+{
+    struct exchange *ex = l->ex;
+    struct kvp_range range = {
+        .size = sizeof range,
+        .flags = (l->single ? 0 : KVP_PREFIX) | (l->stale ? KVP_SERIALIZABLE : 0),
+        .key = kvp_bytes_of(l->prefix.data, l->prefix.len),
+        .from = kvp_bytes_of(l->from.data, l->from.len),
+        .revision = l->revision,
+        .limit = LISTING_PAGE_ROWS,
+    };
+    int64_t left = l->limit - l->count;
+    if (l->limit > 0 && l->selection->all && left < range.limit) {
+        range.limit = left;
+    }
+    exchange_call(ex);
+    int reason = ex->api->host->range(ex->api->ctx, &range, listing_answer, l);
+    if (reason != 0) {
+        listing_close(l);
+        exchange_not_called(ex, reason);
+    }
+}

@@ -1,0 +1,280 @@
+/* read.c - get and list. */
+#include <inttypes.h>
+
+#include "plugins/apiserver/listing.h"
+#include "plugins/apiserver/object/encode.h"
+#include "plugins/apiserver/object/object.h"
+#include "plugins/apiserver/stored.h"
+#include "plugins/apiserver/token.h"
+#include "plugins/apiserver/verbs.h"
+#include "plugins/apiserver/waiting.h"
+
+void answer_stored(struct exchange *ex, int code, struct slice value, int64_t revision)
+{
+    struct buf out;
+    struct errmsg e = {.text = ""};
+    buf_init(&out);
+    int rc = 0;
+    if (revision == 0) {
+        buf_append_slice(&out, value);
+    } else {
+        rc = stored_print(ex->request.type, value, revision, false, &ex->arena, &out, &e);
+    }
+    if (rc != 0 || out.failed) {
+        exchange_fail(ex, status_internal(&ex->arena, "%s", out.failed ? "out of memory" : e.text));
+    } else {
+        exchange_json(ex, code, buf_slice(&out));
+    }
+    buf_close(&out);
+}
+
+/* ---- get ----------------------------------------------------------------------------------- */
+
+static void get_answer(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    struct exchange *ex = data;
+    struct status_about about;
+    if (!exchange_back_well(ex, r)) {
+        return;
+    }
+    if (ex->query.revision > r->revision) {
+        wait_for_revision(ex, ex->query.revision, r->revision, verb_get);
+        return;
+    }
+    about = request_about(&ex->request);
+    if (rows->count == 0) {
+        exchange_fail(ex, status_not_found(&ex->arena, &about));
+        return;
+    }
+    answer_stored(ex, 200, slice_of_kvp(rows->rows[0].value), rows->rows[0].mod_revision);
+}
+
+void verb_get(struct exchange *ex)
+{
+    struct buf key;
+    bool stale = ex->query.has_revision && ex->query.revision == 0;
+    if (ex->query.exports) {
+        exchange_fail(ex, status_bad_request(&ex->arena, "the export parameter, deprecated since "
+                                                         "v1.14, is no longer supported"));
+        return;
+    }
+    buf_init(&key);
+    stored_key(ex->request.type, ex->request.space, ex->request.name, &key);
+    struct kvp_range range = {.size = sizeof range,
+                              .flags = stale ? KVP_SERIALIZABLE : 0,
+                              .key = kvp_bytes_of(key.data, key.len)};
+    if (key.failed) {
+        exchange_no_memory(ex);
+    } else {
+        exchange_call(ex);
+        int reason = ex->api->host->range(ex->api->ctx, &range, get_answer, ex);
+        if (reason != 0) {
+            exchange_not_called(ex, reason);
+        }
+    }
+    buf_close(&key);
+}
+
+/* ---- list ---------------------------------------------------------------------------------- */
+
+struct list {
+    struct listing listing;
+    struct selection selection;
+    struct buf items;
+};
+
+static const char expired_list[] = "The resourceVersion for the provided list is too old.";
+static const char expired_token[] =
+    "The provided continue parameter is too old to display a consistent list result. You can start "
+    "a new list without the continue parameter, or use the continue token in this response to "
+    "retrieve the remainder of the results. Continuing with the provided token results in an "
+    "inconsistent list - objects that were created, modified, or deleted between the time the "
+    "first chunk was returned and now may show up in the list.";
+
+static void list_free(struct listing *walk)
+{
+    struct list *l = walk->data;
+    buf_close(&l->items);
+}
+
+static int list_row(struct listing *walk, struct slice key, struct slice value, int64_t revision)
+{
+    struct list *l = walk->data;
+    struct errmsg e;
+    if (l->items.len > 0) {
+        buf_append_byte(&l->items, ',');
+    }
+    return stored_print(walk->ex->request.type, value, revision, true, &walk->scratch, &l->items,
+                        &e);
+}
+
+static void list_answer(struct listing *walk, int64_t remaining);
+
+static bool list_page(struct listing *walk)
+{
+    struct list *l = walk->data;
+    if (!l->items.failed) {
+        return true;
+    }
+    list_answer(walk, -1); /* which tells that there is no memory */
+    return false;
+}
+
+/* The token for what comes behind this page. */
+static struct slice list_token(struct listing *walk, int64_t revision)
+{
+    size_t n = walk->prefix.len;
+    return token_make(revision, slice_of(walk->from.data + n, walk->from.len - n),
+                      &walk->ex->arena);
+}
+
+/* remaining: rows behind this page; -1 = not told. */
+static void list_answer(struct listing *walk, int64_t remaining)
+{
+    struct list *l = walk->data;
+    struct exchange *ex = walk->ex;
+    const struct schema_type *type = ex->request.type;
+    struct buf out;
+    buf_init(&out);
+    struct slice version = object_api_version(type, &ex->arena);
+    buf_printf(&out,
+               "{\"kind\":\"%sList\",\"apiVersion\":\"%.*s\",\"metadata\":{\"resourceVersion\":"
+               "\"%" PRId64 "\"",
+               schema_type_name(type), (int)version.len, (const char *)version.data,
+               walk->revision);
+    if (walk->more) {
+        struct slice token = list_token(walk, walk->revision);
+        buf_append_str(&out, ",\"continue\":");
+        encode_text(token, &out);
+        out.failed = out.failed || token.data == NULL;
+        if (remaining > 0) {
+            buf_printf(&out, ",\"remainingItemCount\":%" PRId64, remaining);
+        }
+    }
+    buf_append_str(&out, "},\"items\":[");
+    buf_append_slice(&out, buf_slice(&l->items));
+    buf_append_str(&out, "]}");
+    if (out.failed || l->items.failed) {
+        exchange_no_memory(ex);
+    } else {
+        exchange_json(ex, 200, buf_slice(&out));
+    }
+    buf_close(&out);
+    listing_close(&l->listing);
+}
+
+static void list_counted(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    struct listing *walk = data;
+    struct exchange *ex = walk->ex;
+    if (ex->x == NULL) {
+        listing_close(walk);
+        exchange_back(ex);
+        return;
+    }
+    exchange_back(ex);
+    /* It is a courtesy: the page is right without it. */
+    list_answer(walk, r->outcome == KVP_OK ? rows->total : -1);
+}
+
+static void list_done(struct listing *walk)
+{
+    struct exchange *ex = walk->ex;
+    if (!walk->more || !walk->selection->all) {
+        list_answer(walk, -1);
+        return;
+    }
+    struct kvp_range range = {
+        .size = sizeof range,
+        .flags = KVP_PREFIX | KVP_COUNT_ONLY,
+        .key = kvp_bytes_of(walk->prefix.data, walk->prefix.len),
+        .from = kvp_bytes_of(walk->from.data, walk->from.len),
+        .revision = walk->revision,
+    };
+    exchange_call(ex);
+    if (ex->api->host->range(ex->api->ctx, &range, list_counted, walk) != 0) {
+        exchange_back(ex);
+        list_answer(walk, -1);
+    }
+}
+
+static void list_compacted(struct listing *walk)
+{
+    struct exchange *ex = walk->ex;
+    bool continued = ex->query.next.len > 0;
+    struct status s = status_expired(&ex->arena, "%s", continued ? expired_token : expired_list);
+    if (continued) {
+        s.next = list_token(walk, TOKEN_NEWEST);
+    }
+    listing_close(walk);
+    exchange_fail(ex, s);
+}
+
+/* Where and when the list begins. False: answered. */
+static bool list_set_revision(struct exchange *ex, struct listing *walk)
+{
+    const struct query *q = &ex->query;
+    struct errmsg e = {.text = ""};
+    if (q->next.len > 0) {
+        struct slice start;
+        int64_t revision = 0;
+        if (q->has_revision && q->revision != 0) {
+            exchange_fail(ex, status_bad_request(&ex->arena,
+                                                 "specifying resource version is not allowed when "
+                                                 "using continue"));
+            return false;
+        }
+        int rc = token_read(q->next, &ex->arena, &revision, &start, &e);
+        if (rc != 0) {
+            exchange_fail(ex, status_bad_request(&ex->arena, "invalid continue token: %s", e.text));
+            return false;
+        }
+        walk->revision = revision == TOKEN_NEWEST ? 0 : revision;
+        buf_append_slice(&walk->from, buf_slice(&walk->prefix));
+        buf_append_slice(&walk->from, start);
+        return true;
+    }
+    bool exact = q->match == QUERY_MATCH_EXACT ||
+                 (q->match == QUERY_MATCH_UNSET && q->revision > 0 && q->limit > 0);
+    if (exact) {
+        walk->revision = q->revision;
+    } else {
+        walk->at_least = q->revision;
+        walk->stale = q->has_revision && q->revision == 0;
+    }
+    return true;
+}
+
+void verb_list(struct exchange *ex)
+{
+    struct list *l = arena_zalloc(&ex->arena, sizeof *l);
+    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+    if (l == NULL || c == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    causes_init(c, &ex->arena);
+    query_check_list(&ex->query, false, c);
+    if (c->count > 0) {
+        exchange_fail(ex, status_invalid(&ex->arena, slice_str("meta.k8s.io"),
+                                         slice_str("ListOptions"), slice_of("", 0), c));
+        return;
+    }
+    if (!selection_read(ex, &l->selection) || !listing_init(&l->listing, ex, &l->selection)) {
+        return;
+    }
+    buf_init(&l->items);
+    l->listing.limit = ex->query.limit > 0 ? ex->query.limit : 0;
+    l->listing.row = list_row;
+    l->listing.page = list_page;
+    l->listing.done = list_done;
+    l->listing.compacted = list_compacted;
+    l->listing.restart = verb_list;
+    l->listing.data = l;
+    l->listing.closed = list_free;
+    if (!list_set_revision(ex, &l->listing)) {
+        listing_close(&l->listing);
+        return;
+    }
+    listing_page(&l->listing);
+}

@@ -1,0 +1,343 @@
+/* update.c - PUT and PATCH: read, change, compare and swap, and again when somebody was quicker. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "plugins/apiserver/body.h"
+#include "plugins/apiserver/managed.h"
+#include "plugins/apiserver/media.h"
+#include "plugins/apiserver/object/defaults.h"
+#include "plugins/apiserver/object/metadata.h"
+#include "plugins/apiserver/object/patch.h"
+#include "plugins/apiserver/object/validate.h"
+#include "plugins/apiserver/stored.h"
+#include "plugins/apiserver/strategy.h"
+#include "plugins/apiserver/verbs.h"
+
+/* Times somebody else may be quicker. */
+#define UPDATE_TRIES 16u
+
+struct update {
+    struct exchange *ex;
+    struct object given; /* of a PUT */
+    bool patch;
+    enum patch_kind patch_kind;
+    unsigned tries;
+    struct slice key, value; /* the new one */
+};
+
+static void update_apply(struct update *u, const struct kvp_row *row);
+
+static void update_read_answer(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    struct update *u = data;
+    if (exchange_back_well(u->ex, r)) {
+        update_apply(u, rows->count > 0 ? &rows->rows[0] : NULL);
+    }
+}
+
+static void update_read(struct update *u)
+{
+    struct exchange *ex = u->ex;
+    exchange_call(ex);
+    int reason = ex->api->host->get(ex->api->ctx, kvp_of_slice(u->key), update_read_answer, u);
+    if (reason != 0) {
+        exchange_not_called(ex, reason);
+    }
+}
+
+static void update_done(void *data, const struct kvp_result *r)
+{
+    struct update *u = data;
+    struct exchange *ex = u->ex;
+    if (r->outcome == KVP_REFUSED && r->reason == KVP_CONFLICT) {
+        if (!exchange_back(ex)) {
+            return;
+        }
+        struct status_about about = request_about(&ex->request);
+        if (++u->tries >= UPDATE_TRIES) {
+            exchange_fail(ex, status_modified(&ex->arena, &about));
+        } else {
+            update_apply(u, r->row);
+        }
+        return;
+    }
+    if (exchange_back_well(ex, r)) {
+        answer_stored(ex, 200, u->value, r->revision);
+    }
+}
+
+static void update_gone(void *data, const struct kvp_result *r)
+{
+    struct update *u = data;
+    struct exchange *ex = u->ex;
+    if (r->outcome == KVP_REFUSED && r->reason == KVP_CONFLICT) {
+        update_done(data, r);
+    } else if (exchange_back_well(ex, r)) {
+        answer_stored(ex, 200, u->value, r->revision);
+    }
+}
+
+static void update_write(struct update *u, const struct object *new, int64_t revision)
+{
+    struct exchange *ex = u->ex;
+    const struct kvp_host *host = ex->api->host;
+    struct kvp_put put = {
+        .size = sizeof put, .key = kvp_of_slice(u->key), .value = kvp_of_slice(u->value)};
+    if (ex->query.dry_run) {
+        answer_stored(ex, 200, u->value, revision);
+        return;
+    }
+    /* The last finalizer of an object that is to go has been taken away. */
+    bool goes = object_get(new, "metadata.deletionTimestamp") != NULL &&
+                object_int(new, "metadata.deletionGracePeriodSeconds", 0) == 0 &&
+                strategy_may_go(new);
+    exchange_call(ex);
+    int reason = goes ? host->del_if(ex->api->ctx, put.key, revision, update_gone, u)
+                      : host->put_if(ex->api->ctx, &put, revision, update_done, u);
+    if (reason != 0) {
+        exchange_not_called(ex, reason);
+    }
+}
+
+/* What a patch that fails means. */
+static void update_patch_failed(struct exchange *ex, int rc, const struct errmsg *e)
+{
+    struct status_about about = request_about(&ex->request);
+    switch (rc) {
+    case ERR_NOMEM:
+        exchange_no_memory(ex);
+        break;
+    case ERR_NOT_FOUND:
+        exchange_fail(ex, status_unprocessable(&ex->arena, &about, e->text));
+        break;
+    case ERR_REQUEST_TOO_LARGE:
+        exchange_fail(ex, status_too_large(&ex->arena, "%s", e->text));
+        break;
+    default:
+        exchange_fail(ex, status_bad_request(&ex->arena, "%s", e->text));
+    }
+}
+
+/* The object wanted, from the one there is. False: answered. */
+static bool update_make(struct update *u, const struct object *old, struct object *new)
+{
+    struct exchange *ex = u->ex;
+    struct errmsg e = {.text = ""};
+    struct decode_report report = {0};
+    if (!u->patch) {
+        if (object_copy(&u->given, &ex->arena, new) == 0) {
+            return true;
+        }
+        exchange_no_memory(ex);
+        return false;
+    }
+    int rc = object_patch(old, u->patch_kind, buf_slice(&ex->body), &ex->arena, new, &report, &e);
+    if (rc != 0) {
+        update_patch_failed(ex, rc, &e);
+        return false;
+    }
+    /* Once: what a patch says too much it says again at every try. */
+    return u->tries > 0 || body_report(ex, &report);
+}
+
+/* Identity and version are the ones the client means. False: answered. */
+static bool update_check(struct update *u, const struct object *old, struct object *new)
+{
+    struct exchange *ex = u->ex;
+    struct status_about about = request_about(&ex->request);
+    struct slice uid = object_text(new, "metadata.uid");
+    struct slice old_uid = object_text(old, "metadata.uid");
+    struct slice version = object_text(new, "metadata.resourceVersion");
+    struct slice current = object_text(old, "metadata.resourceVersion");
+    if (uid.len > 0 && !slice_eq(uid, old_uid)) {
+        exchange_fail(ex, status_conflict(&ex->arena, &about,
+                                          "Precondition failed: UID in precondition: %.*s, UID in "
+                                          "object meta: %.*s",
+                                          (int)uid.len, (const char *)uid.data, (int)old_uid.len,
+                                          (const char *)old_uid.data));
+        return false;
+    }
+    if (slice_eq(version, slice_str("0"))) {
+        version = slice_of("", 0);
+    }
+    if (version.len > 0) {
+        struct errmsg e;
+        int64_t number;
+        if (query_revision(version, &number, &e) != 0) {
+            struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+            if (c == NULL) {
+                exchange_no_memory(ex);
+                return false;
+            }
+            causes_init(c, &ex->arena);
+            cause_invalid_text(c, PLACE_FIELD(PLACE_FIELD(NULL, "metadata"), "resourceVersion"),
+                               version, "%s", e.text);
+            exchange_fail(ex, status_invalid(&ex->arena, ex->request.group,
+                                             slice_str(schema_type_name(new->type)),
+                                             ex->request.name, c));
+            return false;
+        }
+        if (!slice_eq(version, current)) {
+            exchange_fail(ex, status_modified(&ex->arena, &about));
+            return false;
+        }
+    } else if (!(ex->request.kind->rules & SCHEMA_RULE_CONDITIONAL_UPDATE) || u->patch) {
+        if (object_set_text(new, "metadata.resourceVersion", current) != 0) {
+            exchange_no_memory(ex);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All rules, and the new value. False: answered. */
+static bool update_prepare(struct update *u, struct object *old, struct object *new)
+{
+    struct exchange *ex = u->ex;
+    int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+    struct buf text;
+    int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
+    rc = rc == 0 ? object_default(new) : rc;
+    rc = rc == 0 ? metadata_prepare_update(new, old) : rc;
+    rc = rc == 0 ? managed_update(new, old, ex->manager, ex->request.sub, now) : rc;
+    if (rc != 0) {
+        exchange_no_memory(ex);
+        return false;
+    }
+    metadata_dedupe_owners(new);
+    causes_init(c, &ex->arena);
+    validate_update(new, old, c);
+    if (c->count > 0) {
+        exchange_fail(ex,
+                      status_invalid(&ex->arena, ex->request.group,
+                                     slice_str(schema_type_name(new->type)), ex->request.name, c));
+        return false;
+    }
+    buf_init(&text);
+    rc = stored_encode(new, &text);
+    u->value = rc == 0 ? arena_dup(&ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
+    buf_close(&text);
+    if (u->value.data == NULL || c->failed) {
+        exchange_no_memory(ex);
+        return false;
+    }
+    return true;
+}
+
+/* Names in a PUT's body are those of the path. False: answered. */
+static bool update_check_name(struct exchange *ex, const struct object *o)
+{
+    struct slice name = object_text(o, "metadata.name");
+    struct slice want = ex->request.name;
+    if (name.len == 0) {
+        exchange_fail(ex, status_bad_request(&ex->arena,
+                                             "the name of the object (%.*s based on URL) was "
+                                             "undeterminable: name must be provided",
+                                             (int)want.len, (const char *)want.data));
+        return false;
+    }
+    if (!slice_eq(name, want)) {
+        exchange_fail(ex, status_bad_request(&ex->arena,
+                                             "the name of the object (%.*s) does not match the "
+                                             "name on the URL (%.*s)",
+                                             (int)name.len, (const char *)name.data, (int)want.len,
+                                             (const char *)want.data));
+        return false;
+    }
+    return true;
+}
+
+static void update_missing(struct update *u)
+{
+    struct exchange *ex = u->ex;
+    struct status_about about = request_about(&ex->request);
+    bool creates = !u->patch && ex->request.sub.len == 0 &&
+                   (ex->request.kind->rules & SCHEMA_RULE_CREATE_ON_UPDATE);
+    if (!creates) {
+        exchange_fail(ex, status_not_found(&ex->arena, &about));
+        return;
+    }
+    object_remove(&u->given, "metadata.resourceVersion");
+    create_object(ex, &u->given);
+}
+
+static void update_apply(struct update *u, const struct kvp_row *row)
+{
+    struct exchange *ex = u->ex;
+    struct object old;
+    struct object new;
+    struct errmsg e = {.text = ""};
+    if (row == NULL) {
+        update_missing(u);
+        return;
+    }
+    struct slice stored = arena_dup(&ex->arena, slice_of_kvp(row->value));
+    int64_t revision = row->mod_revision;
+    int rc = stored.data == NULL
+                 ? ERR_NOMEM
+                 : stored_decode(ex->request.type, stored, revision, &ex->arena, &old, &e);
+    if (rc != 0) {
+        exchange_fail(
+            ex, status_internal(&ex->arena, "%s", rc == ERR_NOMEM ? "out of memory" : e.text));
+        return;
+    }
+    if (!update_make(u, &old, &new) || (u->patch && !update_check_name(ex, &new)) ||
+        !update_check(u, &old, &new) || !update_prepare(u, &old, &new)) {
+        return;
+    }
+    if (slice_eq(stored, u->value)) {
+        answer_stored(ex, 200, stored, revision);
+        return;
+    }
+    update_write(u, &new, revision);
+}
+
+/* The kind of patch. False: answered. */
+static bool update_read_patch(struct update *u)
+{
+    struct exchange *ex = u->ex;
+    u->patch = true;
+    switch (media_body(ex->content_type)) {
+    case MEDIA_BODY_JSON_PATCH:
+        u->patch_kind = PATCH_JSON;
+        return true;
+    case MEDIA_BODY_MERGE_PATCH:
+        u->patch_kind = PATCH_MERGE;
+        return true;
+    case MEDIA_BODY_STRATEGIC_PATCH:
+        u->patch_kind = PATCH_STRATEGIC;
+        return true;
+    default:
+        exchange_fail(ex, status_unsupported_media(&ex->arena, MEDIA_PATCHES));
+        return false;
+    }
+}
+
+void verb_update(struct exchange *ex)
+{
+    struct update *u = arena_zalloc(&ex->arena, sizeof *u);
+    struct buf key;
+    if (u == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    u->ex = ex;
+    bool patch = ex->request.verb == REQUEST_PATCH;
+    if (!body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
+        return;
+    }
+    if (patch ? !update_read_patch(u)
+              : !body_decode(ex, &u->given) || !update_check_name(ex, &u->given)) {
+        return;
+    }
+    buf_init(&key);
+    stored_key(ex->request.type, ex->request.space, ex->request.name, &key);
+    u->key = key.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&key));
+    buf_close(&key);
+    if (u->key.data == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    update_read(u);
+}

@@ -1,0 +1,62 @@
+/* fuzz_request - method, path and query as a client may send them. Byte 0 picks the method; the
+ * path ends at the first '?'. What is found is a kind of the schema with all its parts, what is
+ * refused is told apart, and a query that is not read has a sentence. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+#include "plugins/apiserver/media.h"
+#include "plugins/apiserver/query.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_request(const struct request *r, int rc)
+{
+    if (rc != 0 && rc != ERR_REFUSED) {
+        FATAL_IF(rc != ERR_NOT_FOUND && rc != ERR_INVALID, "an error of another kind");
+        return;
+    }
+    if (r->kind == NULL) {
+        FATAL_IF(rc != 0 || r->verb != REQUEST_OTHER, "a verb without a kind");
+        return;
+    }
+    bool namespaced = (r->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
+    FATAL_IF(r->type == NULL || r->resource.len == 0, "a kind without a type");
+    FATAL_IF(r->sub.len > 0 && (r->subkind == NULL || r->name.len == 0), "a lost subresource");
+    FATAL_IF(r->space.len > 0 && !namespaced, "a namespace of a kind that has none");
+    FATAL_IF(namespaced && r->name.len > 0 && r->space.len == 0, "a name without its namespace");
+    FATAL_IF(rc == 0 && r->verb == REQUEST_OTHER, "no verb");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char *const methods[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "X"};
+    static struct causes c;
+    struct errmsg e = {.text = ""};
+    struct arena a;
+    struct request r;
+    struct query q;
+    if (size == 0) {
+        return 0;
+    }
+    arena_init(&a, 64u << 20);
+    const uint8_t *mark = memchr(data + 1, '?', size - 1);
+    size_t len = mark == NULL ? size - 1 : (size_t)(mark - data) - 1;
+    struct slice query = mark == NULL ? slice_of("", 0) : slice_of(mark + 1, size - len - 2);
+    const char *method = methods[data[0] % 7];
+    int rc = request_parse(&r, slice_str(method), slice_of(data + 1, len), data[0] & 128, &a);
+    check_request(&r, rc);
+    rc = query_parse(&q, query, &a, &e);
+    FATAL_IF(rc != 0 && rc != ERR_INVALID, "an error of another kind");
+    FATAL_IF(rc != 0 && e.text[0] == 0, "a refusal without a sentence");
+    if (rc == 0) {
+        causes_init(&c, &a);
+        query_check_list(&q, data[0] & 1, &c);
+        query_check_write(&q, &c);
+        FATAL_IF(q.revision < 0, "a negative revision");
+    }
+    (void)media_body(query);
+    (void)(media_accepts_json(query) || media_accepts_discovery(query));
+    arena_close(&a);
+    return 0;
+}
