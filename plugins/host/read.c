@@ -1,5 +1,6 @@
 /* read.c - get and range. A large answer is taken only up to a page: the service produces its bytes
- * in row order, so cutting it loses nothing that the next page does not bring. */
+ * in row order, so cutting it loses nothing that the next page does not bring. number: the revision
+ * asked for. */
 #include "plugins/host/host_impl.h"
 #include "proto/codec.h"
 
@@ -83,6 +84,9 @@ static void read_finish(struct request *r, struct kvp_result *result)
         }
     }
     bool ok = result->outcome == KVP_OK;
+    if (ok && r->number != 0) {
+        result->revision = r->number; /* the service tells the store's own, as etcd does */
+    }
     result->count = ok ? (int64_t)a.count : 0;
     if (r->cb.rows != NULL) {
         r->cb.rows(r->data, result, ok ? &rows : NULL);
@@ -110,6 +114,7 @@ static int host_range(struct kvp_ctx *ctx, const struct kvp_range *range, kvp_ro
     }
     r->cb.rows = cb;
     r->flag = (range->flags & KVP_SERIALIZABLE) != 0;
+    r->number = range->revision;
     if (!encode_range(&r->request, range)) {
         request_free(r);
         return KVP_INVALID;

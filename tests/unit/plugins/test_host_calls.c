@@ -68,6 +68,9 @@ static void pages_cover_the_range_once(void **state)
             snprintf(key, sizeof(key), "p/%zu", seen++);
             assert_string_equal(a.keys[i], key);
         }
+        if (r.revision != 0) {
+            assert_int_equal(a.result.revision, r.revision); /* read at, not the newest */
+        }
         r.revision = a.result.revision;
         next_len = a.next_len;
         memcpy(next, a.next, next_len);
