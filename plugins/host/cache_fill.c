@@ -137,7 +137,7 @@ static void cache_listed(void *data, const struct kvp_result *r, const struct kv
         cache_list_drop(c);
         cache_go_later(c, CACHE_IDLE);
     } else if (!c->part.closed) {
-        c->list_revision = r->revision;
+        c->list_revision = c->list_revision != 0 ? c->list_revision : r->revision;
         if (rows->more) {
             cache_list_page(c, rows->next);
         } else {

@@ -20,6 +20,7 @@ import etcd3  # noqa: E402
 # base/limits.h
 REQUESTS_MAX, POSTS_MAX, TIMERS_MAX, WATCHES_MAX = 4096, 65536, 65536, 4096
 SERIES_MAX, LOG_LINES_PER_S = 256, 500
+SANITIZED = "san-" in os.environ.get("KVD", "")
 
 # One plugin for all: a key put under /do/ names the fault. The options hang init, stop or fini.
 FAULT = r"""
@@ -268,7 +269,9 @@ def crashes(tally, so):
             try:
                 leading(server)
                 do(server, what)
-                equal(server.process.wait(30), status, "wait status")
+                ended = server.process.wait(30)
+                # A sanitizer has handlers of its own, which end the process their way.
+                assert ended == status or (SANITIZED and ended != 0), ended
                 server.process = None
                 server.start()
                 equal(leading(server).info()["strikes"], 1, "strikes")

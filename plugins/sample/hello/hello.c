@@ -57,7 +57,9 @@ static int start(void *self, struct kvp_ctx *term_ctx, uint64_t term)
     struct kvp_controller *controller;
     struct kvp_controller_args args = {
         .size = sizeof(args), .cache = h->cache, .reconcile = reconcile, .data = h};
-    KVP_LOG(h->host, term_ctx, KVP_INFO, "stamping", kvp_f_int("term", (int64_t)term));
+    (void)term; /* the host adds it to the line */
+    KVP_LOG(h->host, term_ctx, KVP_INFO, "stamping",
+            kvp_f_int("keys", (int64_t)h->host->cache_len(h->cache)));
     return h->host->controller(term_ctx, &args, &controller);
 }
 
