@@ -26,8 +26,8 @@ size_t cache_len(struct kvp_cache *c);
 void cache_close(struct kvp_cache *c);
 void cache_emit(struct kvp_emit *emit, struct kvp_bytes value); /* kvp_host.index_emit */
 
-/* Rows of one page of a list [PLUGIN_CACHE_SLICE_ROWS]. The simulator makes it small, so that writes
- * come between pages. */
+/* Rows of one page of a list [PLUGIN_CACHE_SLICE_ROWS]. The simulator makes it small, so that
+ * writes come between pages. */
 extern int64_t cache_page_rows;
 
 /* ---- for controllers ----------------------------------------------------------------------- */
