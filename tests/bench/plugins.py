@@ -15,6 +15,7 @@ PROGRAM = os.path.join(ROOT, "build/bench-reaction")
 PLUGIN = os.path.join(ROOT, "build/bench-hello.so")
 KINDS = ["hello.so in kvd", "Go program, kvd", "Go program, etcd"]
 READY_SECONDS_MAX = 30
+CALL_SECONDS_MAX = 300
 
 
 def missing():
@@ -106,7 +107,7 @@ class Site:
 
     def call(self, verb, *words):
         run = subprocess.run([PROGRAM, verb, self.server.endpoint, *map(str, words)], capture_output=True,
-                             text=True)
+                             text=True, timeout=CALL_SECONDS_MAX)
         if run.returncode != 0:
             raise RuntimeError(f"{verb}: {run.stderr}\n{self.server.log_tail()}")
         return run.stdout
