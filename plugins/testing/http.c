@@ -16,6 +16,7 @@
 struct kvp_listener {
     struct list link; /* first: in world.listeners */
     uint32_t port;
+    bool tls; /* made with a certificate, which nobody looks at here */
 };
 
 struct route {
@@ -78,12 +79,29 @@ int t_call_http_listen(struct kvp_ctx *ctx, const struct kvp_listen_args *a,
         return KVP_NO_MEMORY;
     }
     l->port = port;
+    l->tls = a->cert_pem.len > 0;
     list_push_back(&world->listeners, &l->link);
     *out = l;
     if (out_port != NULL) {
         *out_port = port;
     }
     return 0;
+}
+
+int t_call_http_certificate(struct kvp_listener *listener, struct kvp_bytes cert_pem,
+                            struct kvp_bytes key_pem, struct kvp_bytes client_ca_pem,
+                            struct kvp_errmsg *e)
+{
+    (void)client_ca_pem;
+    if (listener != NULL && listener->tls && cert_pem.len > 0 && key_pem.len > 0) {
+        return 0;
+    }
+    if (e != NULL) {
+        snprintf(e->text, sizeof(e->text), "%s",
+                 listener != NULL && listener->tls ? "a certificate and its key are needed"
+                                                   : "this port was made without a certificate");
+    }
+    return KVP_INVALID;
 }
 
 int t_call_http_route(struct kvp_ctx *ctx, const struct kvp_route_args *a)

@@ -168,6 +168,7 @@ const struct kvp_host t_host = {
     .item_done = controller_item_done,
     .http_listen = t_call_http_listen,
     .http_route = t_call_http_route,
+    .http_certificate = t_call_http_certificate,
     .http_set_data = t_call_http_set_data,
     .http_data = t_call_http_data,
     .http_respond = t_call_http_respond,

@@ -267,6 +267,9 @@ int t_call_offload(struct kvp_ctx *ctx, void (*work)(void *data),
 void t_call_fail(struct kvp_ctx *ctx, const char *why);
 int t_call_http_listen(struct kvp_ctx *ctx, const struct kvp_listen_args *a,
                        struct kvp_listener **out, uint32_t *out_port, struct kvp_errmsg *e);
+int t_call_http_certificate(struct kvp_listener *listener, struct kvp_bytes cert_pem,
+                            struct kvp_bytes key_pem, struct kvp_bytes client_ca_pem,
+                            struct kvp_errmsg *e);
 int t_call_http_route(struct kvp_ctx *ctx, const struct kvp_route_args *a);
 void t_call_http_set_data(struct kvp_http *x, void *data);
 void *t_call_http_data(struct kvp_http *x);

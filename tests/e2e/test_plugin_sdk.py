@@ -115,14 +115,31 @@ def broken_case(tally, root, env):
         assert "again with KVP_TEST_SEED=1" in out, out
 
 
+def webhello_cases(tally, server):
+    with tally.case("kvd serves webhello's page"):
+        with urllib.request.urlopen(f"http://{server.endpoint}/webhello", timeout=10) as answer:
+            assert "EventSource('/webhello/events')" in answer.read().decode()
+    with tally.case("kvd streams what happens to webhello's clients"):
+        kvctl(server, "put", "/hello/web", "first")
+        with urllib.request.urlopen(f"http://{server.endpoint}/webhello/events", timeout=20) as answer:
+            lines = (line.decode().rstrip("\n") for line in answer)
+            next(line for line in lines if line == "data: /hello/web\tfirst")
+            kvctl(server, "put", "/hello/web", "second")
+            next(line for line in lines if line == "data: /hello/web\tsecond")
+            kvctl(server, "del", "/hello/web")
+            next(line for line in lines if line == "event: delete")
+            equal(next(lines), "data: /hello/web", "the deleted key")
+
+
 def kvd_cases(tally, root):
     folder = os.path.join(root, COMPILERS[0])
     flags = []
-    for name in ("hello", "ttl-janitor"):
+    for name in SAMPLES:
         path = os.path.join(folder, name, f"{name}.so")
         os.chmod(path, 0o644)
         flags += ["--plugin", path]
     with Server("kvd", flags) as server:
+        webhello_cases(tally, server)
         with tally.case("kvd runs hello: keys are stamped"):
             kvctl(server, "put", "/hello/a", "")
             until(20, "the stamp", lambda: "stamped" in kvctl(server, "get", "/hello/a"))

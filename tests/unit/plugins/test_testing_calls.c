@@ -282,6 +282,9 @@ static int open_routes(void)
     assert_int_equal(h->http_listen(probe.ctx, &l, &listener, &port, &e), 0);
     l.port = port;
     assert_int_equal(h->http_listen(probe.ctx, &l, &listener, &port, &e), KVP_EXISTS);
+    assert_int_equal(h->http_certificate(listener, kvp_str("C"), kvp_str("K"), kvp_str(""), &e),
+                     KVP_INVALID); /* a port without TLS */
+    assert_non_null(strstr(e.text, "without a certificate"));
     assert_int_equal(h->http_route(probe.ctx, &r), 0);
     assert_int_equal(h->http_route(probe.ctx, &r), KVP_EXISTS);
     r.method = "*";
