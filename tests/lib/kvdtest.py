@@ -18,6 +18,14 @@ import time
 import traceback
 import urllib.request
 
+# Whoever runs the tests may ignore signals (nohup, a shell's background job); servers started here would
+# inherit that and could not be ended by them.
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KVD = os.path.abspath(os.environ.get("KVD", os.path.join(ROOT, "build/kvd")))
 KVCTL = os.path.abspath(os.environ.get("KVCTL", os.path.join(ROOT, "build/kvctl")))
