@@ -29,6 +29,9 @@ static void object_tell(struct kvp_object *o, const struct kvp_result *result,
 {
     struct instance *in = o->ctx->instance;
     object_bury(o);
+    if (o->ctx->silent) {
+        return; /* a failed init: whoever asked is freed */
+    }
     callback_enter(in, "object done", bytes_slice(o->words.request.name), result->revision);
     o->done(o->data, result, answer);
     callback_leave(in);

@@ -179,6 +179,13 @@ static void silent_work(void *data, struct kvp_queue *q, struct kvp_bytes key)
     silent.called++;
 }
 
+static void silent_answered(void *data, const struct kvp_result *r,
+                            const struct kvp_object_answer *a)
+{
+    (void)data, (void)r, (void)a;
+    silent.called++;
+}
+
 static void silent_on_init(void)
 {
     const struct kvp_host *h = probe.host;
@@ -191,6 +198,14 @@ static void silent_on_init(void)
                                    .ended = silent_ended};
     struct kvp_cache_args cache = {.size = sizeof(cache), .prefix = kvp_str("a")};
     struct kvp_queue_args queue = {.size = sizeof(queue), .work = silent_work};
+    struct kvp_object_args object = {.size = sizeof(object),
+                                     .request = {.size = sizeof(object.request),
+                                                 .verb = KVP_VERB_GET,
+                                                 .version = kvp_str("v1"),
+                                                 .resource = kvp_str("pods"),
+                                                 .name = kvp_str("a")},
+                                     .done = silent_answered};
+    assert_int_equal(h->object(ctx, &object, NULL), 0);
     assert_int_equal(h->timer(ctx, &timer, NULL), 0);
     timer.after_ms = timer.repeat_ms = 1;
     assert_int_equal(h->timer(ctx, &timer, NULL), 0);
