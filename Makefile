@@ -77,18 +77,20 @@ TEST_HOST_A := $(B)/libkvplugin-test.a
 TEST_HOST_O := $(call objects,$(call sources,plugins/testing)) \
     $(call objects,$(addprefix plugins/host/,scope.c cache.c cache_fill.c cache_rows.c queue.c controller.c options.c))
 # The API server's tables are made from its schema files.
-SCHEMA_FOLDER := plugins/apiserver/schema
+SCHEMA_FOLDER := plugins/schema
 SCHEMA_FILES := $(sort $(wildcard $(SCHEMA_FOLDER)/*.schema))
 SCHEMA_H := $(if $(SCHEMA_FILES),$(B)/gen/schema_types.h)
 SCHEMA_GEN := $(B)/gen/schema_tables.c $(SCHEMA_H)
 OBJECT_A := $(if $(SCHEMA_FILES),$(B)/libobject.a)
-OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/apiserver/object)
+OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/object)
 
-# The API server itself: objects for the tests, position-independent ones for the plugin.
+# The plugins of the control plane: objects for the tests, position-independent ones for the .so.
 APISERVER_C := $(call sources,plugins/apiserver)
 APISERVER_A := $(B)/libapiserver.a
+CLIENT_C := $(call sources,plugins/client)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
-PLUGINS := $(if $(wildcard plugins/apiserver/apiserver.c),build/plugins/apiserver.so)
+PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
+PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -217,22 +219,25 @@ $(APISERVER_A): $(call objects,$(APISERVER_C))
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -ffunction-sections -fdata-sections -fPIC -MMD -MP -c -o $@ $<
 
 $(B)/pic/schema_tables.o: $(B)/gen/schema_tables.c
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
 
 # What a plugin of our own is linked with: only what it uses comes along.
-$(B)/libpic.a: $(call pic,$(OBJECT_C) $(call sources,base)) $(B)/pic/schema_tables.o
+$(B)/libpic.a: $(call pic,$(OBJECT_C) $(CLIENT_C) $(call sources,base)) $(B)/pic/schema_tables.o
 	$(call say,AR,$@)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(B)/plugins/apiserver.so: $(call pic,$(APISERVER_C)) $(B)/libpic.a
-	$(call say,LD,$@)
-	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,defs -Wl,--gc-sections -o $@ $^ -lyaml -lm
+define plane
+$(B)/plugins/$(1).so: $$(call pic,$$(call sources,plugins/$(1))) $(B)/libpic.a
+	$$(call say,LD,$$@)
+	@mkdir -p $$(dir $$@)
+	$$(Q)$$(CC) $$(LDFLAGS) -shared -Wl,-z,defs -Wl,--gc-sections -o $$@ $$^ $$(PLUGIN_LIBS_$(1)) -lyaml -lm
+endef
+$(foreach p,$(PLANE),$(eval $(call plane,$(p))))
 
 $(VERSION_H): FORCE
 	@mkdir -p $(dir $@)

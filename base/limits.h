@@ -368,7 +368,7 @@
 #define PLUGIN_QUEUE_RATE_MAX     1000000u
 #define PLUGIN_QUEUE_PARALLEL_MAX 10000u
 
-/* ---- objects of the API server (plugins/apiserver/object/) ---- */
+/* ---- objects of the API server (plugins/object/) ---- */
 /* One object as JSON or YAML: the API server's limit on a request's body. */
 #define OBJECT_BYTES_MAX (3u * 1024u * 1024u)
 /* Nesting inside an object: the deepest kinds need about 25, and it bounds the stack. */

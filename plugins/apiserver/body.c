@@ -2,7 +2,7 @@
 #include "plugins/apiserver/body.h"
 
 #include "plugins/apiserver/media.h"
-#include "plugins/apiserver/object/yamljson.h"
+#include "plugins/object/yamljson.h"
 
 #define BODY_SHOWN_BYTES 30u /* of a body that is no object */
 

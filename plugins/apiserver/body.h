@@ -3,7 +3,7 @@
 #define KVD_APISERVER_BODY_H
 
 #include "plugins/apiserver/exchange.h"
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 
 /* Decodes the body as an object of the request's kind, JSON or YAML, as strict as fieldValidation
  * says, and puts it into the request's namespace. False: the answer has been given. */

@@ -2,8 +2,8 @@
 #include "plugins/apiserver/bootstrap.h"
 
 #include "base/alloc.h"
-#include "plugins/apiserver/object/defaults.h"
-#include "plugins/apiserver/object/metadata.h"
+#include "plugins/object/defaults.h"
+#include "plugins/object/metadata.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/strategy.h"
 

@@ -6,9 +6,9 @@
 
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
-#include "plugins/apiserver/object/defaults.h"
-#include "plugins/apiserver/object/metadata.h"
-#include "plugins/apiserver/object/validate.h"
+#include "plugins/object/defaults.h"
+#include "plugins/object/metadata.h"
+#include "plugins/object/validate.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/strategy.h"
 #include "plugins/apiserver/verbs.h"

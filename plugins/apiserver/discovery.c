@@ -6,7 +6,7 @@
 
 #include "plugins/apiserver/health.h"
 #include "plugins/apiserver/media.h"
-#include "plugins/apiserver/object/encode.h"
+#include "plugins/object/encode.h"
 
 /* Clients prefer earlier groups; those not served are left out. */
 static const char *const groups[] = {

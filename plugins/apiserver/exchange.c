@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "plugins/apiserver/object/quote.h"
+#include "plugins/object/quote.h"
 
 /* What one object and its answer may cost: a body of 3 MiB as a tree, changed and written. */
 #define EXCHANGE_BYTES_MAX   (256u * 1024u * 1024u)

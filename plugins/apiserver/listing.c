@@ -1,7 +1,7 @@
 /* listing.c - selectors, and walks over rows. */
 #include "plugins/apiserver/listing.h"
 
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/waiting.h"
 

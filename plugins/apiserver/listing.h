@@ -4,8 +4,8 @@
 #define KVD_APISERVER_LISTING_H
 
 #include "plugins/apiserver/exchange.h"
-#include "plugins/apiserver/object/fields.h"
-#include "plugins/apiserver/object/labels.h"
+#include "plugins/object/fields.h"
+#include "plugins/object/labels.h"
 
 /* What a request selects: its selectors, read and checked. */
 struct selection {

@@ -4,8 +4,8 @@
  * the set when it is empty or holds ".". */
 #include "plugins/apiserver/managed.h"
 
-#include "plugins/apiserver/object/encode.h"
-#include "plugins/apiserver/object/metadata.h"
+#include "plugins/object/encode.h"
+#include "plugins/object/metadata.h"
 
 /* Entries of one object made by updates; the oldest beyond these become one. */
 #define MANAGED_UPDATES_MAX 10u

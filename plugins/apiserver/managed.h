@@ -2,7 +2,7 @@
 #ifndef KVD_APISERVER_MANAGED_H
 #define KVD_APISERVER_MANAGED_H
 
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 
 /* Sets new's managedFields: those of old (NULL: created), where fields whose value changed or that
  * are new go to `manager`, and fields that are gone leave all. What a client sent as managedFields

@@ -5,7 +5,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "base/slice.h"
-#include "plugins/apiserver/object/cause.h"
+#include "plugins/object/cause.h"
 #include "plugins/apiserver/request.h"
 
 /* A switch that may be left open. */

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 
 #include "plugins/apiserver/listing.h"
-#include "plugins/apiserver/object/encode.h"
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/encode.h"
+#include "plugins/object/object.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/token.h"
 #include "plugins/apiserver/verbs.h"

@@ -4,9 +4,9 @@
 
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/listing.h"
-#include "plugins/apiserver/object/encode.h"
-#include "plugins/apiserver/object/metadata.h"
-#include "plugins/apiserver/object/yamljson.h"
+#include "plugins/object/encode.h"
+#include "plugins/object/metadata.h"
+#include "plugins/object/yamljson.h"
 #include "plugins/apiserver/media.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/strategy.h"

@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/slice.h"
-#include "plugins/apiserver/schema/schema.h"
+#include "plugins/schema/schema.h"
 #include "plugins/apiserver/status.h"
 
 enum request_verb {

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "plugins/apiserver/object/encode.h"
+#include "plugins/object/encode.h"
 
 /* What a formatted sentence may have; longer ones are cut. */
 #define STATUS_TEXT_BYTES_MAX 2048u

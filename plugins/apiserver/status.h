@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/slice.h"
-#include "plugins/apiserver/object/cause.h"
+#include "plugins/object/cause.h"
 
 /* What a request is about, as messages show it; each may be empty. */
 struct status_about {

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "plugins/apiserver/object/encode.h"
+#include "plugins/object/encode.h"
 
 /* ---- keys ---------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@
 #ifndef KVD_APISERVER_STORED_H
 #define KVD_APISERVER_STORED_H
 
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 
 /* Appends the key of an object, or of all objects of a namespace (name empty), or of a kind (both
  * empty): then with a slash at the end. */

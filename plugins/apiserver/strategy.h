@@ -3,7 +3,7 @@
 #ifndef KVD_APISERVER_STRATEGY_H
 #define KVD_APISERVER_STRATEGY_H
 
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 
 /* Before validation of a new object: its status begins empty (or as the kind wants). 0 or
  * ERR_NOMEM. */

@@ -3,8 +3,8 @@
 
 #include <inttypes.h>
 
-#include "plugins/apiserver/object/decode.h"
-#include "plugins/apiserver/object/encode.h"
+#include "plugins/object/decode.h"
+#include "plugins/object/encode.h"
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -4,7 +4,7 @@
 #define KVD_APISERVER_VERBS_H
 
 #include "plugins/apiserver/exchange.h"
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 
 void verb_get(struct exchange *ex);
 void verb_list(struct exchange *ex);

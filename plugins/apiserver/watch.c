@@ -6,7 +6,7 @@
 #include <inttypes.h>
 
 #include "plugins/apiserver/listing.h"
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/verbs.h"
 

@@ -5,11 +5,11 @@
 #include <time.h>
 
 #include "base/buf.h"
-#include "plugins/apiserver/object/defaults.h"
-#include "plugins/apiserver/object/encode.h"
-#include "plugins/apiserver/object/object.h"
-#include "plugins/apiserver/object/patch.h"
-#include "plugins/apiserver/object/validate.h"
+#include "plugins/object/defaults.h"
+#include "plugins/object/encode.h"
+#include "plugins/object/object.h"
+#include "plugins/object/patch.h"
+#include "plugins/object/validate.h"
 
 #define ROUNDS 7
 #define TIMES  5000

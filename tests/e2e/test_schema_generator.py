@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-GENERATE = os.path.join(ROOT, "plugins/apiserver/schema/generate.py")
+GENERATE = os.path.join(ROOT, "plugins/schema/generate.py")
 HEAD = "group example v1\n"
 
 # name: (lines after the head, complaint or None when it is fine)

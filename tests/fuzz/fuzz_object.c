@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "plugins/apiserver/object/encode.h"
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/encode.h"
+#include "plugins/object/object.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "plugins/apiserver/object/yamljson.h"
+#include "plugins/object/yamljson.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

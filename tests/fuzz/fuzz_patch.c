@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "plugins/apiserver/object/defaults.h"
-#include "plugins/apiserver/object/patch.h"
-#include "plugins/apiserver/object/validate.h"
+#include "plugins/object/defaults.h"
+#include "plugins/object/patch.h"
+#include "plugins/object/validate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

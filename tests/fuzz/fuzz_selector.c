@@ -4,8 +4,8 @@
 #include <stdint.h>
 
 #include "base/assert.h"
-#include "plugins/apiserver/object/fields.h"
-#include "plugins/apiserver/object/labels.h"
+#include "plugins/object/fields.h"
+#include "plugins/object/labels.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

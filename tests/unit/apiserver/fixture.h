@@ -8,8 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "plugins/apiserver/object/encode.h"
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/encode.h"
+#include "plugins/object/object.h"
 
 struct fixture {
     struct arena arena;

@@ -1,6 +1,6 @@
 /* test_defaults - what is filled in, from the schema and across fields; a second time changes
  * nothing. */
-#include "plugins/apiserver/object/defaults.h"
+#include "plugins/object/defaults.h"
 
 #include "tests/unit/apiserver/fixture.h"
 

@@ -1,5 +1,5 @@
 /* test_metadata - what the server writes into metadata itself. */
-#include "plugins/apiserver/object/metadata.h"
+#include "plugins/object/metadata.h"
 
 #include "tests/unit/apiserver/fixture.h"
 

@@ -1,5 +1,5 @@
 /* test_object - decoding and encoding objects, their messages, access by path. */
-#include "plugins/apiserver/object/object.h"
+#include "plugins/object/object.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/limits.h"
-#include "plugins/apiserver/object/encode.h"
+#include "plugins/object/encode.h"
 
 struct fixture {
     struct arena arena;

@@ -1,5 +1,5 @@
 /* test_patch - the three patches on objects and on trees. */
-#include "plugins/apiserver/object/patch.h"
+#include "plugins/object/patch.h"
 
 #include "tests/unit/apiserver/fixture.h"
 

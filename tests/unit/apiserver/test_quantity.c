@@ -1,5 +1,5 @@
 /* test_quantity - amounts and times in their canonical forms, arithmetic and its bounds. */
-#include "plugins/apiserver/object/quantity.h"
+#include "plugins/object/quantity.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
-#include "plugins/apiserver/object/instant.h"
+#include "plugins/object/instant.h"
 
 static void texts_become_canonical(void **state)
 {

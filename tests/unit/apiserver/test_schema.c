@@ -1,5 +1,5 @@
 /* test_schema - the tables made from the schema files: lookups, and facts of a few kinds. */
-#include "plugins/apiserver/schema/schema.h"
+#include "plugins/schema/schema.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

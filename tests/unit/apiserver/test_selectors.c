@@ -1,6 +1,6 @@
 /* test_selectors - label and field selectors: grammar, messages, what they match. */
-#include "plugins/apiserver/object/fields.h"
-#include "plugins/apiserver/object/labels.h"
+#include "plugins/object/fields.h"
+#include "plugins/object/labels.h"
 
 #include "tests/unit/apiserver/fixture.h"
 

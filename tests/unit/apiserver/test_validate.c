@@ -1,8 +1,8 @@
 /* test_validate - what is refused, with Kubernetes' sentences, at creation and at update. */
-#include "plugins/apiserver/object/validate.h"
+#include "plugins/object/validate.h"
 
 #include "tests/unit/apiserver/fixture.h"
-#include "plugins/apiserver/object/defaults.h"
+#include "plugins/object/defaults.h"
 
 static struct causes causes;
 

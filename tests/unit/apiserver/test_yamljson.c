@@ -1,6 +1,6 @@
 /* test_yamljson - objects sent as YAML: how scalars are read, keys given twice, aliases and their
  * bounds. */
-#include "plugins/apiserver/object/yamljson.h"
+#include "plugins/object/yamljson.h"
 
 #include "tests/unit/apiserver/fixture.h"
 

@@ -1,0 +1,24 @@
+/* expect.h - what a controller has done that its informers do not show yet.
+ *
+ * As client-go's UIDTrackingControllerExpectations: before it creates n children a controller
+ * expects n; each one that appears (or fails) is counted off; until all have been seen, or five
+ * minutes are over, it makes no further decisions about how many there should be. So a stale cache
+ * never makes a pod twice. */
+#ifndef KVD_CLIENT_EXPECT_H
+#define KVD_CLIENT_EXPECT_H
+
+#include "plugins/client/client.h"
+
+struct expects;
+struct expects *expects_open(struct client c); /* NULL = out of memory */
+void expects_close(struct expects *e);
+/* Sets what is expected for a key, instead of what was. 0 or KVP_NO_MEMORY. */
+int expects_creations(struct expects *e, struct slice key, size_t count);
+/* Deletions are told apart by uid: seen twice counts once. */
+int expects_deletion(struct expects *e, struct slice key, struct slice uid);
+void expects_created(struct expects *e, struct slice key); /* seen, or failed */
+void expects_deleted(struct expects *e, struct slice key, struct slice uid);
+bool expects_satisfied(struct expects *e, struct slice key);
+void expects_forget(struct expects *e, struct slice key);
+
+#endif

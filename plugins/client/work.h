@@ -1,0 +1,58 @@
+/* work.h - reconciling: keys wait in a queue, each is worked on by a few requests, and is done when
+ * all of them are answered.
+ *
+ * The queue is the host's (client-go's rules: a key waits once, is never in work twice, comes again
+ * when added meanwhile; failures come again with backoff). reconcile looks at informers and sends
+ * what has to change with work_send; it need not wait for answers. When the last one is in, the key
+ * is finished: again with backoff if any request failed that was not forgiven, else as reconcile
+ * said. Ends with its context: requests on their way are forgotten then. */
+#ifndef KVD_CLIENT_WORK_H
+#define KVD_CLIENT_WORK_H
+
+#include "plugins/client/informer.h"
+
+struct works; /* a queue with its workers */
+struct work;  /* one key in work, until it is finished */
+
+/* What reconcile returns: KVP_DONE, KVP_RETRY, or after how many milliseconds to look again. */
+typedef int64_t work_reconcile_fn(void *data, struct work *w, struct slice key);
+
+struct works_args {
+    const char *name;  /* in metrics and logs */
+    uint32_t parallel; /* keys in work at once; 0 = 5 */
+    work_reconcile_fn *reconcile;
+    void *data;
+    /* Nothing is worked on before all of these are synced; NULL = no more. */
+    struct informer *informers[8];
+    uint64_t delay_min_ms, delay_max_ms; /* 0 = 5, 1,000,000 */
+};
+
+/* 0 or a reason. */
+int works_open(struct client c, const struct works_args *a, struct works **out);
+void works_close(struct works *q); /* also by itself at the end of the context */
+int works_add(struct works *q, struct slice key);
+int works_add_object(struct works *q, const struct object *o); /* by its key */
+int works_add_after(struct works *q, struct slice key, uint64_t ms);
+size_t works_len(const struct works *q);
+
+/* What is forgiven: these answers count as done. */
+#define WORK_NOT_FOUND_OK      1u /* delete, update, patch of something that is gone */
+#define WORK_EXISTS_OK         2u /* create of something that is there */
+#define WORK_CONFLICT_OK       4u /* somebody else wrote: his event brings the key again */
+#define WORK_NS_TERMINATING_OK 8u /* 403 with cause NamespaceTerminating */
+
+/* Sends a request as part of this work. r->done, when there is one, is called first (for its
+ * effects on expectations, events); returns 0 or a reason, and a request that could not be sent
+ * counts as failed. */
+int work_send(struct work *w, const struct client_request *r, unsigned forgiven);
+/* The client of the work's context, for client_* calls that nobody waits for. */
+struct client work_client(const struct work *w);
+/* In reconcile or a done: the key failed, for this reason (logged at debug level). */
+void work_fail(struct work *w, const char *why);
+/* Keeps the work open for something that is no request, until work_release. */
+void work_hold(struct work *w);
+void work_release(struct work *w, int64_t result); /* as reconcile returns */
+/* How often this key failed in a row (0 = not). */
+uint32_t work_failures(const struct work *w);
+
+#endif

@@ -1,0 +1,346 @@
+/* value.c - growing, searching, copying and comparing trees.
+ *
+ * A container's memory is exactly what decoding needed, so the first change moves it to a place
+ * with room for a few more; the old place stays in the arena until that is cleared. */
+#include "plugins/object/value.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+#define VALUE_ROOM_MIN 4u
+#define VALUE_ROOM_MAX 255u
+
+/* Makes place for one more item of `width` values. */
+static bool value_grow(struct arena *a, struct value *c, size_t width)
+{
+    if (c->room > 0) {
+        return true;
+    }
+    size_t room = c->len < VALUE_ROOM_MIN ? VALUE_ROOM_MIN : c->len;
+    room = room > VALUE_ROOM_MAX ? VALUE_ROOM_MAX : room;
+    struct value *items = arena_alloc(a, (c->len + room) * width * sizeof *items);
+    if (items == NULL) {
+        return false;
+    }
+    if (c->len > 0) {
+        memcpy(items, c->items, c->len * width * sizeof *items);
+    }
+    c->items = items;
+    c->room = (uint8_t)room;
+    return true;
+}
+
+/* Opens a gap of one item at position at. */
+static struct value *value_gap(struct arena *a, struct value *c, size_t at, size_t width)
+{
+    if (!value_grow(a, c, width)) {
+        return NULL;
+    }
+    struct value *p = c->items + at * width;
+    memmove(p + width, p, (c->len - at) * width * sizeof *p);
+    c->len++;
+    c->room--;
+    return p;
+}
+
+static void value_close_gap(struct value *c, size_t at, size_t width)
+{
+    struct value *p = c->items + at * width;
+    c->len--;
+    memmove(p, p + width, (c->len - at) * width * sizeof *p);
+    if (c->room < VALUE_ROOM_MAX) {
+        c->room++;
+    }
+}
+
+/* Position of the first member that is not before field. */
+static size_t value_member_at(const struct value *m, unsigned field)
+{
+    size_t low = 0;
+    size_t high = m->len;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (m->items[middle].field < field) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct value *value_member(const struct value *m, unsigned field)
+{
+    if (m == NULL || m->kind != VALUE_MESSAGE) {
+        return NULL;
+    }
+    size_t at = value_member_at(m, field);
+    return at < m->len && m->items[at].field == field ? &m->items[at] : NULL;
+}
+
+struct value *value_find(const struct schema_type *t, const struct value *m, const char *name)
+{
+    const struct schema_field *f = schema_find(t, slice_str(name));
+    return f == NULL ? NULL : value_member(m, (unsigned)(f - schema_fields(t)));
+}
+
+struct value *value_set_member(struct arena *a, struct value *m, unsigned field, struct value v)
+{
+    size_t at = value_member_at(m, field);
+    bool there = at < m->len && m->items[at].field == field;
+    struct value *p = there ? &m->items[at] : value_gap(a, m, at, 1);
+    if (p == NULL) {
+        return NULL;
+    }
+    *p = v;
+    p->field = (uint16_t)field;
+    return p;
+}
+
+void value_remove_member(struct value *m, unsigned field)
+{
+    size_t at = value_member_at(m, field);
+    if (at < m->len && m->items[at].field == field) {
+        value_close_gap(m, at, 1);
+    }
+}
+
+struct value *value_append(struct arena *a, struct value *list, struct value v)
+{
+    return value_insert(a, list, list->len, v);
+}
+
+struct value *value_insert(struct arena *a, struct value *list, size_t at, struct value v)
+{
+    struct value *p = value_gap(a, list, at, 1);
+    if (p != NULL) {
+        *p = v;
+        p->field = 0;
+    }
+    return p;
+}
+
+void value_remove_item(struct value *list, size_t at)
+{
+    value_close_gap(list, at, 1);
+}
+
+/* Position of the first pair whose key is not before key. */
+static size_t value_pair_at(const struct value *map, struct slice key, bool *found)
+{
+    size_t low = 0;
+    size_t high = map->len;
+    *found = false;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = slice_cmp(value_map_key(map, middle), key);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct value *value_map_get(const struct value *map, struct slice key)
+{
+    if (map == NULL || map->kind != VALUE_MAP) {
+        return NULL;
+    }
+    bool found;
+    size_t at = value_pair_at(map, key, &found);
+    return found ? value_map_at(map, at) : NULL;
+}
+
+struct value *value_map_set(struct arena *a, struct value *map, struct slice key, struct value v)
+{
+    bool found;
+    size_t at = value_pair_at(map, key, &found);
+    if (!found) {
+        struct value *p = value_gap(a, map, at, 2);
+        if (p == NULL) {
+            return NULL;
+        }
+        p[0] = value_text(key);
+    }
+    struct value *p = value_map_at(map, at);
+    *p = v;
+    p->field = 0;
+    return p;
+}
+
+bool value_map_remove(struct value *map, struct slice key)
+{
+    if (map->kind != VALUE_MAP) {
+        return false;
+    }
+    bool found;
+    size_t at = value_pair_at(map, key, &found);
+    if (found) {
+        value_close_gap(map, at, 2);
+    }
+    return found;
+}
+
+/* Number of values that hang directly under v. */
+static size_t value_children(const struct value *v)
+{
+    return v->kind == VALUE_MAP ? 2 * (size_t)v->len : value_len(v);
+}
+
+static int value_copy_tree(struct arena *a, const struct value *from, struct value *to, bool texts)
+{
+    struct value out = *from;
+    out.room = 0;
+    if (from->kind >= VALUE_LIST) {
+        size_t n = value_children(from);
+        out.items = NULL;
+        if (n > 0) {
+            out.items = arena_alloc(a, n * sizeof *out.items);
+            if (out.items == NULL) {
+                return ERR_NOMEM;
+            }
+        }
+        for (size_t i = 0; i < n; i++) {
+            int rc = value_copy_tree(a, &from->items[i], &out.items[i], texts);
+            if (rc != 0) {
+                return rc;
+            }
+        }
+    } else if (from->kind >= VALUE_TEXT && texts && from->len > 0) {
+        out.text = arena_dup(a, value_slice(from)).data;
+        if (out.text == NULL) {
+            return ERR_NOMEM;
+        }
+    }
+    *to = out;
+    return 0;
+}
+
+int value_copy(struct arena *a, const struct value *from, struct value *to)
+{
+    return value_copy_tree(a, from, to, true);
+}
+
+int value_copy_shared(struct arena *a, const struct value *from, struct value *to)
+{
+    return value_copy_tree(a, from, to, false);
+}
+
+bool value_is_zero(const struct value *v)
+{
+    if (v == NULL) {
+        return true;
+    }
+    switch ((enum value_kind)v->kind) {
+    case VALUE_NULL:
+        return true;
+    case VALUE_BOOL:
+        return !v->boolean;
+    case VALUE_INT:
+        return v->integer == 0;
+    case VALUE_DOUBLE:
+        return v->number == 0;
+    case VALUE_MESSAGE:
+        return v->len == 0;
+    default:
+        return v->len == 0;
+    }
+}
+
+static bool value_equal_untyped(const struct value *a, const struct value *b)
+{
+    if (a->kind != b->kind) {
+        return false;
+    }
+    switch ((enum value_kind)a->kind) {
+    case VALUE_NULL:
+        return true;
+    case VALUE_BOOL:
+        return a->boolean == b->boolean;
+    case VALUE_INT:
+        return a->integer == b->integer;
+    case VALUE_DOUBLE:
+        return a->number == b->number;
+    case VALUE_TEXT:
+    case VALUE_BYTES:
+    case VALUE_RAW:
+        return slice_eq(value_slice(a), value_slice(b));
+    default:
+        break;
+    }
+    if (a->len != b->len) {
+        return false;
+    }
+    size_t n = value_children(a);
+    for (size_t i = 0; i < n; i++) {
+        if (a->items[i].field != b->items[i].field ||
+            !value_equal_untyped(&a->items[i], &b->items[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool value_equal_message(const struct schema_type *t, const struct value *a,
+                                const struct value *b)
+{
+    const struct schema_field *fields = schema_fields(t);
+    size_t i = 0;
+    size_t k = 0;
+    size_t na = value_len(a);
+    size_t nb = value_len(b);
+    while (i < na || k < nb) {
+        unsigned fa = i < na ? a->items[i].field : UINT16_MAX;
+        unsigned fb = k < nb ? b->items[k].field : UINT16_MAX;
+        const struct value *va = fa <= fb ? &a->items[i++] : NULL;
+        const struct value *vb = fb <= fa ? &b->items[k++] : NULL;
+        if (!value_equal_field(fields + (fa < fb ? fa : fb), va, vb)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool value_equal(const struct schema_type *t, const struct value *a, const struct value *b)
+{
+    if (t == NULL || a->kind != VALUE_MESSAGE || b->kind != VALUE_MESSAGE) {
+        return value_equal_untyped(a, b);
+    }
+    return value_equal_message(t, a, b);
+}
+
+bool value_equal_field(const struct schema_field *f, const struct value *a, const struct value *b)
+{
+    bool pointer = f->flags & SCHEMA_FIELD_POINTER;
+    bool record = f->kind == SCHEMA_MESSAGE && f->shape == SCHEMA_ONE && !pointer;
+    if (a == NULL || b == NULL) {
+        const struct value *one = a != NULL ? a : b;
+        if (one == NULL || pointer) {
+            return one == NULL;
+        }
+        return record ? value_equal_message(schema_field_type(f), a, b) : value_is_zero(one);
+    }
+    if (f->kind != SCHEMA_MESSAGE) {
+        return value_equal_untyped(a, b);
+    }
+    if (f->shape == SCHEMA_ONE) {
+        return value_equal(schema_field_type(f), a, b);
+    }
+    if (a->kind != b->kind || a->len != b->len) {
+        return false;
+    }
+    size_t n = value_children(a);
+    for (size_t i = 0; i < n; i++) {
+        if (!value_equal(schema_field_type(f), &a->items[i], &b->items[i])) {
+            return false;
+        }
+    }
+    return true;
+}
