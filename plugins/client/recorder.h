@@ -14,10 +14,11 @@
 struct recorder;
 #define RECORDER_PENDING_MAX 256u
 
-/* component: source.component and reportingComponent: "deployment-controller". Lives for the
- * context. NULL = out of memory. */
+/* component: source.component and reportingComponent: "deployment-controller". Close it when the
+ * context ends (in stop) or before; what is recorded after the end goes nowhere. NULL = out of
+ * memory. */
 struct recorder *recorder_open(struct client c, const char *component);
-void recorder_close(struct recorder *r);
+void recorder_close(struct recorder *r); /* NULL is fine */
 /* A Normal or Warning event. reason: one CamelCase word. The message is cut at 1,024 bytes. */
 void recorder_normal(struct recorder *r, const struct object *about, const char *reason,
                      const char *format, ...) __attribute__((format(printf, 4, 5)));
