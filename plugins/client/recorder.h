@@ -1,11 +1,12 @@
 /* recorder.h - Events about objects: what `kubectl describe` shows at the end.
  *
  * As client-go's recorder: the same event again raises count and lastTimestamp of the one that is
- * there; more than ten similar ones in ten minutes (same object and reason, other text) are
- * combined into one "(combined from similar events): ..."; per source and object 25 at once and one
- * every five minutes after that. Events are written through the API server into the object's
- * namespace ("default" for cluster scope) and nobody waits for them: at most RECORDER_PENDING_MAX
- * are under way, more are counted and dropped. */
+ * there; similar ones (same object, type and reason, other text) are combined into one "(combined
+ * from similar events): ..." from the tenth on, until there is none for ten minutes; per recorder
+ * and object 25 at once and one every five minutes after that. Events are written through the API
+ * server into the object's namespace ("default" for cluster scope) and nobody waits for them: at
+ * most RECORDER_PENDING_MAX are under way; further ones, and those the server refuses, are dropped
+ * and logged at debug level. */
 #ifndef KVD_CLIENT_RECORDER_H
 #define KVD_CLIENT_RECORDER_H
 
