@@ -6,6 +6,7 @@
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
 #include "plugins/apiserver/media.h"
+#include "plugins/apiserver/sub.h"
 #include "plugins/apiserver/verbs.h"
 
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
@@ -13,6 +14,9 @@
 
 static void serve_verb(struct exchange *ex)
 {
+    if (sub_answer(ex)) {
+        return;
+    }
     switch (ex->request.verb) {
     case REQUEST_OTHER:
         discovery_answer(ex);
