@@ -143,25 +143,21 @@ static int remove_set_finalizers(struct removal *rm)
 
 /* ---- one object ---------------------------------------------------------------------------- */
 
-static void remove_done(void *data, const struct kvp_result *r)
+static void remove_committed(struct commit *commit, enum commit_end end, int64_t revision,
+                             const struct kvp_row *row)
 {
-    struct removal *rm = data;
+    struct removal *rm = commit->data;
     struct exchange *ex = rm->ex;
-    if (r->outcome == KVP_REFUSED && r->reason == KVP_CONFLICT) {
-        if (!exchange_back(ex)) {
-            return;
-        }
-        struct status_about about = request_about(&ex->request);
-        about.name = rm->name;
-        if (++rm->tries >= REMOVE_TRIES) {
-            exchange_fail(ex, status_modified(&ex->arena, &about));
-        } else {
-            remove_apply(rm, r->row);
-        }
+    if (end == COMMIT_DONE) {
+        rm->done(rm, false, revision);
         return;
     }
-    if (exchange_back_well(ex, r)) {
-        rm->done(rm, false, r->revision);
+    struct status_about about = request_about(&ex->request);
+    about.name = rm->name;
+    if (++rm->tries >= REMOVE_TRIES) {
+        exchange_fail(ex, status_modified(&ex->arena, &about));
+    } else {
+        remove_apply(rm, row);
     }
 }
 
@@ -235,7 +231,6 @@ static int remove_decide(struct removal *rm, bool *unchanged)
 static void remove_apply(struct removal *rm, const struct kvp_row *row)
 {
     struct exchange *ex = rm->ex;
-    const struct kvp_host *host = ex->api->host;
     struct errmsg e = {.text = ""};
     bool unchanged = false;
     if (row == NULL) {
@@ -260,14 +255,18 @@ static void remove_apply(struct removal *rm, const struct kvp_row *row)
         rm->done(rm, false, revision);
         return;
     }
-    struct kvp_put put = {
-        .size = sizeof put, .key = kvp_of_slice(rm->key), .value = kvp_of_slice(rm->value)};
-    exchange_call(ex);
-    int reason = rm->gone ? host->del_if(ex->api->ctx, put.key, revision, remove_done, rm)
-                          : host->put_if(ex->api->ctx, &put, revision, remove_done, rm);
-    if (reason != 0) {
-        exchange_not_called(ex, reason);
+    if (rm->gone && !service_allocate(ex, &rm->allocation, NULL, &rm->object)) {
+        return;
     }
+    rm->commit = (struct commit){.ex = ex,
+                                 .key = rm->key,
+                                 .value = rm->value,
+                                 .revision = revision,
+                                 .remove = rm->gone,
+                                 .claims = rm->gone ? &rm->allocation.claims : NULL,
+                                 .done = remove_committed,
+                                 .data = rm};
+    commit_run(&rm->commit);
 }
 
 static void remove_row(void *data, const struct kvp_result *r, const struct kvp_rows *rows)

@@ -5,7 +5,7 @@
 #ifndef KVD_APISERVER_REMOVAL_H
 #define KVD_APISERVER_REMOVAL_H
 
-#include "plugins/apiserver/exchange.h"
+#include "plugins/apiserver/service.h"
 #include "plugins/object/object.h"
 
 struct removal {
@@ -25,6 +25,8 @@ struct removal {
     /* Through: gone, marked, or not there (missing). */
     void (*done)(struct removal *rm, bool missing, int64_t revision);
     void *data;
+    struct allocation allocation;
+    struct commit commit;
 };
 
 /* Fills rm from the query, and from DeleteOptions (NULL = none given). False: answered. */

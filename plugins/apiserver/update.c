@@ -34,46 +34,59 @@ static void update_read(struct update *u)
     }
 }
 
-static void update_done(void *data, const struct kvp_result *r)
+static void update_again(void *data)
 {
-    struct update *u = data;
+    update_read(data);
+}
+
+static void update_committed(struct commit *commit, enum commit_end end, int64_t revision,
+                             const struct kvp_row *row)
+{
+    struct update *u = commit->data;
     struct exchange *ex = u->ex;
-    if (r->outcome == KVP_REFUSED && r->reason == KVP_CONFLICT) {
-        if (!exchange_back(ex)) {
-            return;
-        }
-        struct status_about about = request_about(&ex->request);
-        if (++u->tries >= UPDATE_TRIES) {
-            exchange_fail(ex, status_modified(&ex->arena, &about));
-        } else {
-            update_apply(u, r->row);
-        }
+    if (end == COMMIT_DONE) {
+        u->answer(u, &u->now, revision);
         return;
     }
-    if (exchange_back_well(ex, r)) {
-        u->answer(u, &u->now, r->revision);
+    if (end == COMMIT_TAKEN) {
+        service_taken(ex, &u->allocation, &u->now, commit->taken, update_again, u);
+        return;
     }
+    struct status_about about = request_about(&ex->request);
+    if (++u->tries >= UPDATE_TRIES) {
+        exchange_fail(ex, status_modified(&ex->arena, &about));
+    } else {
+        update_apply(u, row);
+    }
+}
+
+/* The last finalizer of an object that is to go has been taken away. */
+static bool update_goes(const struct object *new)
+{
+    return object_get(new, "metadata.deletionTimestamp") != NULL &&
+           object_int(new, "metadata.deletionGracePeriodSeconds", 0) == 0 && strategy_may_go(new);
 }
 
 static void update_write(struct update *u, const struct object *new, int64_t revision)
 {
     struct exchange *ex = u->ex;
-    const struct kvp_host *host = ex->api->host;
-    struct kvp_put put = {
-        .size = sizeof put, .key = kvp_of_slice(u->key), .value = kvp_of_slice(u->value)};
     if (ex->query.dry_run) {
         u->answer(u, &u->now, revision);
         return;
     }
-    /* The last finalizer of an object that is to go has been taken away. */
-    bool goes = object_get(new, "metadata.deletionTimestamp") != NULL &&
-                object_int(new, "metadata.deletionGracePeriodSeconds", 0) == 0 &&
-                strategy_may_go(new);
-    exchange_call(ex);
-    int reason = goes ? host->del_if(ex->api->ctx, put.key, revision, update_done, u)
-                      : host->put_if(ex->api->ctx, &put, revision, update_done, u);
-    if (reason != 0) {
-        exchange_not_called(ex, reason);
+    u->commit = (struct commit){.ex = ex,
+                                .key = u->key,
+                                .value = u->value,
+                                .revision = revision,
+                                .remove = update_goes(new),
+                                .claims = &u->allocation.claims,
+                                .owner = service_owner(new, &ex->arena),
+                                .done = update_committed,
+                                .data = u};
+    if (u->commit.owner.data == NULL) {
+        exchange_no_memory(ex);
+    } else {
+        commit_run(&u->commit);
     }
 }
 
@@ -167,14 +180,18 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
     struct causes *c = arena_alloc(&ex->arena, sizeof *c);
     int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
+    rc = rc == 0 ? service_carry(new, old) : rc;
     rc = rc == 0 ? metadata_prepare_update(new, old) : rc;
     rc = rc == 0 ? managed_update(new, old, ex->manager, ex->request.sub, now) : rc;
+    if (rc == 0) {
+        causes_init(c, &ex->arena);
+        rc = service_complete(&ex->api->ranges, new, c);
+    }
     if (rc != 0) {
         exchange_no_memory(ex);
         return false;
     }
     metadata_dedupe_owners(new);
-    causes_init(c, &ex->arena);
     validate_update(new, old, c);
     if (c->count > 0) {
         exchange_fail(ex,
@@ -241,6 +258,12 @@ static void update_missing(struct update *u)
     create_object(ex, &u->given);
 }
 
+/* What it takes and gives back; all, when it goes with this write. False: answered. */
+static bool update_allocate(struct update *u, const struct object *old, struct object *new)
+{
+    return service_allocate(u->ex, &u->allocation, update_goes(new) ? NULL : new, old);
+}
+
 static void update_apply(struct update *u, const struct kvp_row *row)
 {
     struct exchange *ex = u->ex;
@@ -263,7 +286,7 @@ static void update_apply(struct update *u, const struct kvp_row *row)
     }
     if (!u->make(u, &old, &new) ||
         (!u->bare && (!update_check(u, &old, &new) || !update_prepare(u, &old, &new))) ||
-        !update_encode(u, &new)) {
+        !update_allocate(u, &old, &new) || !update_encode(u, &new)) {
         return;
     }
     if (slice_eq(stored, u->value)) {

@@ -6,7 +6,7 @@
 #ifndef KVD_APISERVER_UPDATE_H
 #define KVD_APISERVER_UPDATE_H
 
-#include "plugins/apiserver/exchange.h"
+#include "plugins/apiserver/service.h"
 #include "plugins/object/object.h"
 #include "plugins/object/patch.h"
 
@@ -28,6 +28,8 @@ struct update {
     unsigned tries;
     struct slice key, value; /* the new one */
     struct object now;
+    struct allocation allocation;
+    struct commit commit;
 };
 
 /* A zeroed one in the arena; NULL: answered. */
