@@ -7,6 +7,7 @@
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
 #include "plugins/apiserver/media.h"
+#include "plugins/apiserver/sub.h"
 #include "plugins/apiserver/verbs.h"
 
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
@@ -14,6 +15,9 @@
 
 void serve_verb(struct exchange *ex)
 {
+    if (sub_answer(ex)) {
+        return;
+    }
     switch (ex->request.verb) {
     case REQUEST_OTHER:
         discovery_answer(ex);
