@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "plugins/apiserver/pretty.h"
 #include "plugins/object/quote.h"
 
 /* What one object and its answer may cost: a body of 3 MiB as a tree, changed and written. */
@@ -20,6 +21,14 @@ static struct slice exchange_header(struct exchange *ex, const struct kvp_http_r
         }
     }
     return slice_of("", 0);
+}
+
+/* Browsers and the tools of terminals. */
+static bool exchange_is_human(struct slice user_agent)
+{
+    return slice_starts_with(user_agent, slice_str("curl")) ||
+           slice_starts_with(user_agent, slice_str("Wget")) ||
+           slice_starts_with(user_agent, slice_str("Mozilla/5.0"));
 }
 
 /* The caller's, or a new one. */
@@ -56,6 +65,7 @@ struct exchange *exchange_new(struct apiserver *api, struct kvp_http *x,
     ex->audit_id = exchange_header(ex, r, "audit-id");
     ex->none_match = exchange_header(ex, r, "if-none-match");
     ex->manager = exchange_header(ex, r, "user-agent");
+    ex->human = exchange_is_human(ex->manager);
     for (size_t i = 0; i < ex->manager.len; i++) {
         if (ex->manager.data[i] == '/') {
             ex->manager.len = i;
@@ -213,7 +223,9 @@ bool exchange_pump(struct exchange *ex)
     return true;
 }
 
-void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
+/* A body of two parts. */
+static void exchange_answer_all(struct exchange *ex, int code, const char *content_type,
+                                struct slice body, const char *tail)
 {
     if (ex->x != NULL && ex->answered && !ex->last) {
         /* A stream has begun: all that can be said is that it broke. */
@@ -227,7 +239,7 @@ void exchange_answer(struct exchange *ex, int code, const char *content_type, st
     }
     buf_clear(&ex->out);
     ex->sent = 0;
-    if (!ex->head && !buf_append_slice(&ex->out, body)) {
+    if (!ex->head && (!buf_append_slice(&ex->out, body) || !buf_append_str(&ex->out, tail))) {
         ex->api->host->http_abort(ex->x);
         return;
     }
@@ -235,9 +247,21 @@ void exchange_answer(struct exchange *ex, int code, const char *content_type, st
     exchange_pump(ex);
 }
 
+void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
+{
+    exchange_answer_all(ex, code, content_type, body, "");
+}
+
 void exchange_json(struct exchange *ex, int code, struct slice body)
 {
-    exchange_answer(ex, code, "application/json", body);
+    bool pretty = (ex->pretty || ex->media.pretty) && body.len <= PRETTY_BYTES_MAX;
+    struct buf laid_out;
+    buf_init(&laid_out);
+    pretty = pretty && pretty_print(body, &laid_out) && !laid_out.failed;
+    /* Go's encoder ends compact texts with a line, and only those. */
+    exchange_answer_all(ex, code, "application/json", pretty ? buf_slice(&laid_out) : body,
+                        pretty ? "" : "\n");
+    buf_close(&laid_out);
 }
 
 void exchange_fail(struct exchange *ex, struct status s)

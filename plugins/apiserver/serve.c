@@ -5,7 +5,7 @@
 
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
-#include "plugins/apiserver/media.h"
+#include "plugins/apiserver/shape.h"
 #include "plugins/apiserver/verbs.h"
 
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
@@ -109,8 +109,9 @@ static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_re
     } else if (ex->manager.len == 0) {
         ex->manager = slice_str("unknown");
     }
-    if (ex->request.kind != NULL && !media_accepts_json(ex->accept)) {
-        exchange_fail(ex, status_not_acceptable(&ex->arena, MEDIA_ANSWERS));
+    ex->pretty = ex->query.pretty == QUERY_UNSET ? ex->human : ex->query.pretty == QUERY_ON;
+    if (ex->request.kind != NULL) {
+        shape_choose(ex);
     }
 }
 
