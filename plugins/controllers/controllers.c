@@ -13,6 +13,8 @@
 /* All there are, in the order they are opened. A new one: its file, a line in controllers.h, a line
  * here. */
 static const struct controller *const controllers_list[] = {
+    &node_lifecycle_controller,
+    &taint_eviction_controller,
     &service_account_controller,
     &root_ca_controller,
 };
