@@ -201,7 +201,10 @@ static void node_lifecycle_close(void *self)
 {
     struct node_lifecycle *s = self;
     handlers_off(&s->handlers);
+    works_close(s->nodes);
+    works_close(s->pods);
     node_monitor_close(&s->monitor);
+    recorder_close(s->recorder);
     mem_free(s);
 }
 
@@ -243,15 +246,6 @@ static int node_lifecycle_open(struct controllers *all, struct client term, void
     node_monitor_init(&s->monitor, all, term, s->recorder);
     int rc = s->recorder == NULL ? KVP_NO_MEMORY : node_lifecycle_begin(s, term);
     if (rc != 0) {
-        if (s->nodes != NULL) {
-            works_close(s->nodes);
-        }
-        if (s->pods != NULL) {
-            works_close(s->pods);
-        }
-        if (s->recorder != NULL) {
-            recorder_close(s->recorder);
-        }
         node_lifecycle_close(s);
         return rc;
     }

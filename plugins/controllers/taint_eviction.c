@@ -7,9 +7,9 @@
  * is gone nobody confirms its end, and it stays Terminating. */
 #include "base/alloc.h"
 #include "base/hashmap.h"
-#include "plugins/controllers/condition.h"
 #include "plugins/controllers/controllers.h"
 #include "plugins/controllers/handlers.h"
+#include "plugins/controllers/pod_removal.h"
 #include "plugins/controllers/taint.h"
 
 struct eviction { /* a pod that is to go at a time */
@@ -26,13 +26,6 @@ struct evictions {
     struct works *works; /* keys of pods */
     struct handlers handlers;
     struct hashmap scheduled; /* struct eviction by key */
-};
-
-/* A deletion on its way: first the condition that says why, then the deletion itself. */
-struct evicting {
-    struct work *work;
-    size_t uid_len, space_len, name_len;
-    char text[]; /* uid, namespace, name */
 };
 
 /* ---- schedule ------------------------------------------------------------------------------- */
@@ -95,77 +88,21 @@ static void eviction_cancel(struct evictions *s, struct slice key, const struct 
 
 /* ---- deletion ------------------------------------------------------------------------------- */
 
-static void eviction_marked(void *data, const struct client_answer *a)
-{
-    struct evicting *v = data;
-    if (a->ok) {
-        struct buf body;
-        buf_init(&body);
-        buf_printf(&body,
-                   "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\","
-                   "\"preconditions\":{\"uid\":\"%.*s\"}}",
-                   (int)v->uid_len, v->text);
-        struct client_request r = {.verb = KVP_VERB_DELETE,
-                                   .type = schema_type(SCHEMA_CORE_V1_POD),
-                                   .space = slice_of(v->text + v->uid_len, v->space_len),
-                                   .name =
-                                       slice_of(v->text + v->uid_len + v->space_len, v->name_len),
-                                   .body = buf_slice(&body)};
-        if (body.failed || work_send(v->work, &r, WORK_NOT_FOUND_OK | WORK_CONFLICT_OK) != 0) {
-            work_fail(v->work, "the pod could not be deleted");
-        }
-        buf_close(&body);
-    }
-    mem_free(v);
-}
-
-static int eviction_mark(struct work *w, const struct object *marked, struct evicting *v)
-{
-    struct client_request r = {.verb = KVP_VERB_UPDATE,
-                               .type = marked->type,
-                               .sub = "status",
-                               .space = object_namespace(marked),
-                               .name = object_name(marked),
-                               .object = marked,
-                               .done = eviction_marked,
-                               .data = v};
-    return work_send(w, &r, WORK_NOT_FOUND_OK);
-}
-
 static int64_t eviction_begin(struct evictions *s, struct work *w, struct slice key,
                               const struct object *pod)
 {
-    struct slice uid = object_uid(pod);
-    struct slice space = object_namespace(pod);
-    struct slice name = object_name(pod);
-    struct condition_want want = {"DisruptionTarget", "True", "DeletionByTaintManager",
-                                  "Taint manager: deleting due to NoExecute taint",
-                                  controllers_wall_s(s->all)};
-    struct evicting *v = mem_zalloc(sizeof *v + uid.len + space.len + name.len);
-    if (v == NULL) {
+    struct pod_removal_args a = {.work = w,
+                                 .pod = pod,
+                                 .reason = "DeletionByTaintManager",
+                                 .message = "Taint manager: deleting due to NoExecute taint",
+                                 .grace_s = POD_REMOVAL_GRACE_OWN,
+                                 .now_s = controllers_wall_s(s->all)};
+    if (pod_removal_send(&a) != 0) {
         return KVP_RETRY;
     }
-    v->work = w;
-    v->uid_len = uid.len;
-    v->space_len = space.len;
-    v->name_len = name.len;
-    memcpy(v->text, uid.data, uid.len);
-    memcpy(v->text + uid.len, space.data, space.len);
-    memcpy(v->text + uid.len + space.len, name.data, name.len);
-    struct arena a;
-    struct object o;
-    arena_init(&a, 0);
-    int rc = object_copy(pod, &a, &o);
-    rc = rc == 0 ? condition_set(&o, &want, NULL) : rc;
-    rc = rc == 0 ? eviction_mark(w, &o, v) : rc;
-    if (rc == 0) {
-        recorder_normal(s->recorder, pod, "TaintManagerEviction", "Marking for deletion Pod %.*s",
-                        (int)key.len, (const char *)key.data);
-    } else {
-        mem_free(v);
-    }
-    arena_close(&a);
-    return rc == 0 ? KVP_DONE : KVP_RETRY;
+    recorder_normal(s->recorder, pod, "TaintManagerEviction", "Marking for deletion Pod %.*s",
+                    (int)key.len, (const char *)key.data);
+    return KVP_DONE;
 }
 
 /* ---- decision ------------------------------------------------------------------------------- */
@@ -256,6 +193,8 @@ static void eviction_close(void *self)
 {
     struct evictions *s = self;
     handlers_off(&s->handlers);
+    works_close(s->works);
+    recorder_close(s->recorder);
     size_t bucket = 0;
     struct hash_node *n = hashmap_iter(&s->scheduled, &bucket, NULL);
     while (n != NULL) {
@@ -287,12 +226,6 @@ static int eviction_open(struct controllers *all, struct client term, void **sel
     rc = rc != 0 ? rc : handlers_add(&s->handlers, nodes, eviction_node_changed, s);
     rc = rc != 0 ? rc : handlers_add(&s->handlers, pods, eviction_pod_changed, s);
     if (rc != 0) {
-        if (s->works != NULL) {
-            works_close(s->works);
-        }
-        if (s->recorder != NULL) {
-            recorder_close(s->recorder);
-        }
         eviction_close(s);
         return rc;
     }
