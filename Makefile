@@ -296,6 +296,12 @@ $(B)/tests/unit/controllers/%: $(B)/obj/tests/unit/controllers/%.o $(CONTROLLERS
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
 
+# The API server in the real host.
+$(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provide.o $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)

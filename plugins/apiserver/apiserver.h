@@ -5,6 +5,7 @@
 #include <kvplugin.h>
 #include <stdbool.h>
 
+#include "base/hashmap.h"
 #include "base/slice.h"
 
 /* The options, as the table in apiserver.c fills them. */
@@ -22,6 +23,8 @@ struct apiserver {
     struct kvp_listener *listener;
     uint32_t port;
     struct bootstrap *bootstrap; /* while this member leads */
+    struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
+    struct exchange *answered;   /* of plugins, to be freed; by next_answered */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

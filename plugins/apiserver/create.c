@@ -52,7 +52,7 @@ static void create_commit(struct create *c)
 {
     struct exchange *ex = c->ex;
     const struct kvp_host *host = ex->api->host;
-    struct kvp_txn *txn = host->txn_new(ex->api->ctx);
+    struct kvp_txn *txn = host->txn_new(ex->ctx);
     struct buf space;
     buf_init(&space);
     exchange_call(ex);
@@ -147,7 +147,7 @@ static void create_read_space(struct create *c)
     stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), ex->request.space, &key);
     exchange_call(ex);
     int reason = key.failed ? KVP_NO_MEMORY
-                            : ex->api->host->get(ex->api->ctx, kvp_bytes_of(key.data, key.len),
+                            : ex->api->host->get(ex->ctx, kvp_bytes_of(key.data, key.len),
                                                  create_space_answer, c);
     buf_close(&key);
     if (reason != 0) {

@@ -264,8 +264,8 @@ static void remove_apply(struct removal *rm, const struct kvp_row *row)
     struct kvp_put put = {
         .size = sizeof put, .key = kvp_of_slice(rm->key), .value = kvp_of_slice(rm->value)};
     exchange_call(ex);
-    int reason = rm->gone ? host->del_if(ex->api->ctx, put.key, revision, remove_done, rm)
-                          : host->put_if(ex->api->ctx, &put, revision, remove_done, rm);
+    int reason = rm->gone ? host->del_if(ex->ctx, put.key, revision, remove_done, rm)
+                          : host->put_if(ex->ctx, &put, revision, remove_done, rm);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }
@@ -283,7 +283,7 @@ static void remove_read(struct removal *rm)
 {
     struct exchange *ex = rm->ex;
     exchange_call(ex);
-    int reason = ex->api->host->get(ex->api->ctx, kvp_of_slice(rm->key), remove_row, rm);
+    int reason = ex->api->host->get(ex->ctx, kvp_of_slice(rm->key), remove_row, rm);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }
@@ -310,6 +310,7 @@ static void delete_done(struct removal *rm, bool missing, int64_t revision)
     if (out.failed) {
         exchange_no_memory(ex);
     } else {
+        ex->revision = revision;
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);
@@ -422,6 +423,7 @@ static void collection_answer(struct collection *c)
     if (out.failed || c->items.failed) {
         exchange_no_memory(ex);
     } else {
+        ex->revision = c->listing.revision;
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);

@@ -39,7 +39,7 @@ static void update_read(struct update *u)
 {
     struct exchange *ex = u->ex;
     exchange_call(ex);
-    int reason = ex->api->host->get(ex->api->ctx, kvp_of_slice(u->key), update_read_answer, u);
+    int reason = ex->api->host->get(ex->ctx, kvp_of_slice(u->key), update_read_answer, u);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }
@@ -92,8 +92,8 @@ static void update_write(struct update *u, const struct object *new, int64_t rev
                 object_int(new, "metadata.deletionGracePeriodSeconds", 0) == 0 &&
                 strategy_may_go(new);
     exchange_call(ex);
-    int reason = goes ? host->del_if(ex->api->ctx, put.key, revision, update_gone, u)
-                      : host->put_if(ex->api->ctx, &put, revision, update_done, u);
+    int reason = goes ? host->del_if(ex->ctx, put.key, revision, update_gone, u)
+                      : host->put_if(ex->ctx, &put, revision, update_done, u);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }

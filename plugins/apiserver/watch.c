@@ -67,10 +67,9 @@ static void watching_end(struct watching *w)
 
 static void watching_error(struct watching *w, struct status s)
 {
-    struct buf *out = &w->ex->out;
-    buf_append_str(out, "{\"type\":\"ERROR\",\"object\":");
-    status_print(&s, out);
-    buf_append_str(out, "}\n");
+    exchange_event_begin(w->ex, "ERROR", w->seen);
+    status_print(&s, &w->ex->out);
+    exchange_event_end(w->ex);
     watching_end(w);
 }
 
@@ -80,22 +79,28 @@ static bool watching_write(struct watching *w, const char *type, struct slice va
 {
     struct buf *out = &w->ex->out;
     struct errmsg e;
-    buf_printf(out, "{\"type\":\"%s\",\"object\":", type);
+    exchange_event_begin(w->ex, type, revision);
     int rc = stored_print(w->ex->request.type, value, revision, false, &w->scratch, out, &e);
-    buf_append_str(out, "}\n");
-    return rc == 0 && !out->failed;
+    exchange_event_end(w->ex);
+    if (rc != 0 || out->failed) {
+        exchange_event_drop(w->ex);
+        return false;
+    }
+    return true;
 }
 
 static void watching_write_bookmark(struct watching *w, bool ends_initial)
 {
     struct exchange *ex = w->ex;
     struct slice version = object_api_version(ex->request.type, &ex->arena);
+    exchange_event_begin(ex, "BOOKMARK", w->seen);
     buf_printf(&ex->out,
-               "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"%s\",\"apiVersion\":\"%.*s\","
-               "\"metadata\":{\"resourceVersion\":\"%" PRId64 "\"%s}}}\n",
+               "{\"kind\":\"%s\",\"apiVersion\":\"%.*s\","
+               "\"metadata\":{\"resourceVersion\":\"%" PRId64 "\"%s}}",
                schema_type_name(ex->request.type), (int)version.len, (const char *)version.data,
                w->seen,
                ends_initial ? ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}" : "");
+    exchange_event_end(ex);
 }
 
 /* ---- changes ------------------------------------------------------------------------------- */
@@ -182,7 +187,7 @@ static void watching_store(struct watching *w)
         .ended = watching_ended,
         .data = w,
     };
-    int reason = key.failed ? KVP_NO_MEMORY : ex->api->host->watch(ex->api->ctx, &args, &w->store);
+    int reason = key.failed ? KVP_NO_MEMORY : ex->api->host->watch(ex->ctx, &args, &w->store);
     buf_close(&key);
     if (reason != 0) {
         w->store = NULL;
