@@ -13,8 +13,8 @@
 /* All there are, in the order they are opened. A new one: its file, a line in controllers.h, a line
  * here. */
 static const struct controller *const controllers_list[] = {
-    &service_account_controller,
-    &root_ca_controller,
+    &node_lifecycle_controller,  &taint_eviction_controller, &pod_gc_controller,
+    &service_account_controller, &root_ca_controller,
 };
 #define CONTROLLERS_COUNT (sizeof controllers_list / sizeof controllers_list[0])
 
@@ -101,10 +101,8 @@ static const struct watched_kind watched_kinds[WATCHED_COUNT] = {
 static void controllers_close_informers(struct controllers *c)
 {
     for (size_t i = 0; i < WATCHED_COUNT; i++) {
-        if (c->informers[i] != NULL) {
-            informer_close(c->informers[i]);
-            c->informers[i] = NULL;
-        }
+        informer_close(c->informers[i]);
+        c->informers[i] = NULL;
     }
 }
 
@@ -239,7 +237,9 @@ static int controllers_start(void *self, struct kvp_ctx *term, uint64_t number)
 
 static void controllers_fini(void *self)
 {
-    mem_free(self); /* the informers have ended with their context */
+    struct controllers *c = self;
+    controllers_close_informers(c);
+    mem_free(c);
 }
 
 KVP_PLUGIN(.name = "controllers", .version = "0.1",

@@ -158,6 +158,7 @@ static void root_ca_close(void *self)
 {
     struct root_ca *s = self;
     handlers_off(&s->handlers);
+    works_close(s->works);
     buf_close(&s->pem);
     mem_free(s);
 }
@@ -199,9 +200,6 @@ static int root_ca_open(struct controllers *all, struct client term, void **self
     buf_init(&s->pem);
     int rc = root_ca_begin(s);
     if (rc != 0) {
-        if (s->works != NULL) {
-            works_close(s->works);
-        }
         root_ca_close(s);
         return rc;
     }

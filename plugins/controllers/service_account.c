@@ -60,6 +60,7 @@ static void account_close(void *self)
 {
     struct accounts *s = self;
     handlers_off(&s->handlers);
+    works_close(s->works);
     mem_free(s);
 }
 
@@ -84,9 +85,6 @@ static int account_open(struct controllers *all, struct client term, void **self
                  : handlers_add(&s->handlers, all->informers[WATCH_SERVICE_ACCOUNTS],
                                 account_changed, s);
     if (rc != 0) {
-        if (s->works != NULL) {
-            works_close(s->works);
-        }
         account_close(s);
         return rc;
     }
