@@ -88,6 +88,9 @@ OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/object)
 APISERVER_C := $(call sources,plugins/apiserver)
 APISERVER_A := $(B)/libapiserver.a
 CLIENT_C := $(call sources,plugins/client)
+CLIENT_A := $(B)/libclient.a
+CONTROLLERS_C := $(call sources,plugins/controllers)
+CONTROLLERS_A := $(B)/libcontrollers.a
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
@@ -216,6 +219,16 @@ $(APISERVER_A): $(call objects,$(APISERVER_C))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+$(CLIENT_A): $(call objects,$(CLIENT_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(CONTROLLERS_A): $(call objects,$(CONTROLLERS_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
 	@mkdir -p $(dir $@)
@@ -274,6 +287,11 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(LINK_LIBS) $(LIBS)
 
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
+
+$(B)/tests/unit/controllers/%: $(B)/obj/tests/unit/controllers/%.o $(CONTROLLERS_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
