@@ -27,7 +27,7 @@ static void bind_story(void)
     struct asked a = ask("POST", PODS "/p/binding", BINDING("p"));
     expect_part(a, 201, NULL);
     t_expect(strcmp(a.body, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
-                            "\"status\":\"Success\",\"code\":201}") == 0);
+                            "\"status\":\"Success\",\"code\":201}\n") == 0);
     a = ask("GET", PODS "/p", "");
     expect_part(a, 200, "\"nodeName\":\"n1\"");
     expect_part(a, 200, "\"type\":\"PodScheduled\",\"status\":\"True\"");
