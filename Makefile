@@ -88,6 +88,7 @@ OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/object)
 APISERVER_C := $(call sources,plugins/apiserver)
 APISERVER_A := $(B)/libapiserver.a
 CLIENT_C := $(call sources,plugins/client)
+PLUGIN_LIBS_apiserver := -lcrypto
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
@@ -276,7 +277,7 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(PLUGIN_LIBS_apiserver) -lyaml -lm
 
 # The API server in the real host.
 $(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provide.o $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
