@@ -12,6 +12,7 @@
 #include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/provide.h"
 #include "plugins/apiserver/serve.h"
+#include "plugins/apiserver/service.h"
 
 static const struct kvp_option options[] = {
     {"address", KVP_OPT_STRING, 0, offsetof(struct apiserver_conf, address), "127.0.0.1",
@@ -43,6 +44,12 @@ static const struct kvp_option options[] = {
      "https://kubernetes.default.svc.cluster.local", .help = "iss of tokens"},
     {"api-audiences", KVP_OPT_STRING, 0, offsetof(struct apiserver_conf, api_audiences), "",
      .help = "aud of tokens for this server, with blanks between; empty: the issuer"},
+    {"service-cluster-ip-range", KVP_OPT_STRING, 0,
+     offsetof(struct apiserver_conf, service_cluster_ip_range), "10.96.0.0/12",
+     .help = "network that services get their addresses from"},
+    {"service-node-port-range", KVP_OPT_STRING, 0,
+     offsetof(struct apiserver_conf, service_node_port_range), "30000-32767",
+     .help = "ports that services get on all nodes"},
     {0}};
 
 /* The port, and the other plugins' way in; a host may lack one of them (tests, simulations). */
@@ -83,6 +90,15 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
     api->host = host;
     api->ctx = ctx;
     api->conf = conf;
+    const char *why = service_ranges_parse(api->conf->service_cluster_ip_range,
+                                           api->conf->service_node_port_range, &api->ranges);
+    if (why != NULL) {
+        snprintf(e->text, sizeof e->text,
+                 "service-cluster-ip-range %s, service-node-port-range %s: %s",
+                 api->conf->service_cluster_ip_range, api->conf->service_node_port_range, why);
+        mem_free(api);
+        return KVP_INVALID;
+    }
     int rc = api_open(api, e);
     if (rc != 0) {
         issuer_close(api);

@@ -12,9 +12,6 @@
 #define PKI_LOOK_FILES_MS 60000u
 #define PKI_LOOK_OWN_MS   (12u * 3600000u)
 
-/* The first address of the default range of service addresses. */
-#define PKI_SERVICE_IP "10.96.0.1"
-
 /* ---- names --------------------------------------------------------------------------------- */
 
 static bool pki_is_ip(const char *text)
@@ -44,8 +41,7 @@ static bool pki_host(const char *text, char *out, size_t room)
 static void pki_add_name(struct pki_plan *p, const char *host)
 {
     char name[300];
-    static const char *const there[] = {"127.0.0.1", "::1", "localhost",
-                                        "0.0.0.0",   "::",  PKI_SERVICE_IP};
+    static const char *const there[] = {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"};
     for (size_t i = 0; i < sizeof there / sizeof there[0]; i++) {
         if (strcmp(host, there[i]) == 0) {
             return;
@@ -65,10 +61,12 @@ static int pki_plan(struct pki *pki, struct kvp_errmsg *e)
     const struct apiserver_conf *conf = pki->api->conf;
     const char *data = KVP_HAS(host, data_dir) ? host->data_dir(pki->api->ctx) : "";
     char advertised[256];
+    char service[ADDRESS_TEXT_BYTES]; /* of kubernetes.default.svc */
     snprintf(p->names, sizeof p->names,
              "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,"
-             "DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:127.0.0.1,IP:::1,"
-             "IP:" PKI_SERVICE_IP);
+             "DNS:kubernetes.default.svc.cluster.local,DNS:localhost,IP:127.0.0.1,IP:::1");
+    address_print(&pki->api->ranges.addresses, 0, service);
+    pki_add_name(p, service);
     pki_add_name(p, conf->address);
     if (conf->advertise[0] != 0) {
         if (!pki_host(conf->advertise, advertised, sizeof advertised)) {
