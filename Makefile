@@ -88,6 +88,7 @@ OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/object)
 APISERVER_C := $(call sources,plugins/apiserver)
 APISERVER_A := $(B)/libapiserver.a
 CLIENT_C := $(call sources,plugins/client)
+PLUGIN_LIBS_apiserver := -lcrypto
 CLIENT_A := $(B)/libclient.a
 CONTROLLERS_C := $(call sources,plugins/controllers)
 CONTROLLERS_A := $(B)/libcontrollers.a
@@ -291,7 +292,7 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(PLUGIN_LIBS_apiserver) -lyaml -lm
 
 $(B)/tests/unit/controllers/%: $(B)/obj/tests/unit/controllers/%.o $(CONTROLLERS_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)

@@ -15,6 +15,11 @@ struct apiserver_conf {
     int64_t port;
     const char *advertise; /* host:port told in discovery */
     int32_t insecure_allow_all;
+    int32_t insecure_http;
+    int32_t anonymous_auth;
+    const char *tls_cert_file, *tls_private_key_file, *client_ca_file;
+    const char *service_account_key_file, *service_account_signing_key_file;
+    const char *service_account_issuer, *api_audiences;
     const char *service_cluster_ip_range;
     const char *service_node_port_range;
 };
@@ -31,6 +36,8 @@ struct apiserver {
     const struct apiserver_conf *conf;
     struct kvp_listener *listener;
     uint32_t port;
+    struct pki *pki;       /* keys and certificates */
+    struct issuer *issuer; /* of tokens */
     struct service_ranges ranges;
     struct bootstrap *bootstrap; /* while this member leads */
     struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
