@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "plugins/apiserver/bootstrap.h"
+#include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/serve.h"
 
 static const struct kvp_option options[] = {
@@ -60,6 +61,7 @@ static void api_stop(void *self, int32_t reason)
 
 static void api_fini(void *self)
 {
+    openapi_close(self);
     mem_free(self);
 }
 

@@ -22,6 +22,7 @@ struct apiserver {
     struct kvp_listener *listener;
     uint32_t port;
     struct bootstrap *bootstrap; /* while this member leads */
+    struct openapi *openapi;     /* once somebody has asked for it */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

@@ -6,6 +6,7 @@
 
 #include "plugins/apiserver/health.h"
 #include "plugins/apiserver/media.h"
+#include "plugins/apiserver/openapi.h"
 #include "plugins/object/encode.h"
 
 /* Clients prefer earlier groups; those not served are left out. */
@@ -284,7 +285,8 @@ static bool print_root(struct buf *out)
             buf_printf(out, ",\"/apis/%s\",\"/apis/%s/%s\"", groups[i], groups[i], v);
         }
     }
-    buf_append_str(out, ",\"/healthz\",\"/livez\",\"/readyz\",\"/version\"]}");
+    buf_append_str(
+        out, ",\"/healthz\",\"/livez\",\"/openapi/v2\",\"/openapi/v3\",\"/readyz\",\"/version\"]}");
     return true;
 }
 
@@ -340,7 +342,7 @@ void discovery_answer(struct exchange *ex)
         exchange_fail(ex, status_method(&ex->arena, &nothing, "the method"));
         return;
     }
-    if (health_answer(ex, path)) {
+    if (health_answer(ex, path) || openapi_answer(ex, path)) {
         return;
     }
     if ((is(path, "/api") || is(path, "/apis")) && media_accepts_discovery(ex->accept)) {

@@ -9,7 +9,7 @@
 /* What one object and its answer may cost: a body of 3 MiB as a tree, changed and written. */
 #define EXCHANGE_BYTES_MAX   (256u * 1024u * 1024u)
 #define EXCHANGE_PIECE_BYTES (64u * 1024u) /* http_write always takes so much when it is idle */
-#define EXCHANGE_HEADERS     (6u + EXCHANGE_WARNINGS_MAX)
+#define EXCHANGE_HEADERS     (8u + EXCHANGE_WARNINGS_MAX)
 
 static struct slice exchange_header(struct exchange *ex, const struct kvp_http_request *r,
                                     const char *name)
@@ -187,12 +187,19 @@ static bool exchange_respond(struct exchange *ex, int code, const char *content_
     }
     ex->answered = true;
     headers[n++] = exchange_pair("content-type", slice_str(content_type));
-    headers[n++] = exchange_pair("cache-control",
-                                 slice_str(ex->etag.len > 0 ? "public" : "no-cache, private"));
+    struct slice cache = slice_str(ex->etag.len > 0 ? "public" : "no-cache, private");
+    headers[n++] =
+        exchange_pair("cache-control", ex->cache_control.len > 0 ? ex->cache_control : cache);
     headers[n++] = exchange_pair("audit-id", ex->audit_id);
     if (ex->etag.len > 0) {
         headers[n++] = exchange_pair("etag", ex->etag);
         headers[n++] = exchange_pair("vary", slice_str("Accept"));
+    }
+    if (ex->expires.len > 0) {
+        headers[n++] = exchange_pair("expires", ex->expires);
+    }
+    if (ex->location.len > 0) {
+        headers[n++] = exchange_pair("location", ex->location);
     }
     for (size_t i = 0; i < ex->warning_count; i++) {
         headers[n++] = exchange_pair("warning", ex->warnings[i]);
