@@ -94,16 +94,19 @@ static const struct {
     const char *about;
     const struct parameter *parameters;
     bool creates; /* may answer 201 */
+    bool later;   /* or 202 */
 } operations[OPERATIONS] = {
     {"get", "list", "list", SCHEMA_VERB_LIST, "List or watch objects of kind", list_parameters,
-     false},
-    {"post", "post", "create", SCHEMA_VERB_CREATE, "Create a", write_parameters, true},
+     false, false},
+    {"post", "post", "create", SCHEMA_VERB_CREATE, "Create a", write_parameters, true, true},
     {"delete", "deletecollection", "delete", SCHEMA_VERB_DELETECOLLECTION, "Delete all of kind",
-     collection_parameters, false},
-    {"get", "get", "read", SCHEMA_VERB_GET, "Read the", no_parameters, false},
-    {"put", "put", "replace", SCHEMA_VERB_UPDATE, "Replace the", write_parameters, true},
-    {"patch", "patch", "patch", SCHEMA_VERB_PATCH, "Change parts of the", patch_parameters, true},
-    {"delete", "delete", "delete", SCHEMA_VERB_DELETE, "Delete the", delete_parameters, false},
+     collection_parameters, false, false},
+    {"get", "get", "read", SCHEMA_VERB_GET, "Read the", no_parameters, false, false},
+    {"put", "put", "replace", SCHEMA_VERB_UPDATE, "Replace the", write_parameters, true, false},
+    {"patch", "patch", "patch", SCHEMA_VERB_PATCH, "Change parts of the", patch_parameters, true,
+     false},
+    {"delete", "delete", "delete", SCHEMA_VERB_DELETE, "Delete the", delete_parameters, false,
+     true},
 };
 
 /* One path: the kind it belongs to and the part of it. */
@@ -236,6 +239,9 @@ static void print_operation(const struct openapi_doc *d, const struct target *t,
     print_response(d, "200", "OK", answer_type(t, op), out);
     if (operations[op].creates) {
         print_response(d, "201", "Created", answer_type(t, op), out);
+    }
+    if (operations[op].later) {
+        print_response(d, "202", "Accepted", answer_type(t, op), out);
     }
     buf_printf(out,
                "\"401\":{\"description\":\"Unauthorized\"}},\"x-kubernetes-action\":\"%s\","

@@ -144,13 +144,42 @@ static void print_field_ref(const struct openapi_doc *d, const struct schema_fie
     }
 }
 
-/* The default of a value that is always there: what it is when nobody sets it. Version 2 has
- * none. */
-static void print_default(const struct openapi_doc *d, const struct schema_field *f, bool item,
-                          struct buf *out)
+static bool words_have(const char *words, const char *word)
 {
-    bool required = item || (f->flags & SCHEMA_FIELD_REQUIRED) != 0;
-    bool own = !item && f->shape == SCHEMA_ONE && (f->flags & SCHEMA_FIELD_DEFAULT) != 0;
+    size_t len = strlen(word);
+    while (*words != 0) {
+        size_t n = strcspn(words, ",");
+        if (n == len && memcmp(words, word, n) == 0) {
+            return true;
+        }
+        words += n + (words[n] == ',');
+    }
+    return false;
+}
+
+/* Whether lists of type t have the field among their keys: then who merges them must know its
+ * default, and only then Kubernetes tells it. */
+static bool is_list_key(const struct schema_type *t, const struct schema_field *f)
+{
+    for (size_t i = 0; i < schema_type_count; i++) {
+        const struct schema_field *fields = schema_fields(schema_types + i);
+        for (size_t k = 0; k < schema_types[i].field_count; k++) {
+            if (fields[k].merge == SCHEMA_MERGE_KEYED && schema_field_type(fields + k) == t &&
+                words_have(schema_text(fields + k, fields[k].list_keys), schema_field_name(f))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* The default of a value that is always there: what it is when nobody sets it. Version 2 has
+ * none. t: the type that has the field; NULL: it is an item of one. */
+static void print_default(const struct openapi_doc *d, const struct schema_type *t,
+                          const struct schema_field *f, struct buf *out)
+{
+    bool required = t == NULL || (f->flags & SCHEMA_FIELD_REQUIRED) != 0;
+    bool own = t != NULL && (f->flags & SCHEMA_FIELD_DEFAULT) != 0 && d->v3 && is_list_key(t, f);
     if (!d->v3 || (f->flags & SCHEMA_FIELD_POINTER && !own)) {
         return;
     }
@@ -187,7 +216,7 @@ static void print_item(const struct openapi_doc *d, const struct schema_field *f
     if (plain[0] != 0) {
         buf_printf(out, "{%s", plain);
         print_enum(f, out);
-        print_default(d, f, true, out);
+        print_default(d, NULL, f, out);
         buf_append_byte(out, '}');
     } else if (f->kind == SCHEMA_MESSAGE && d->v3) {
         buf_append_str(out, "{\"allOf\":[");
@@ -247,7 +276,8 @@ static void print_about(const char *about, struct buf *out)
 }
 
 /* A field that is a single value. What stands beside a $ref is lost in version 3.0, hence allOf. */
-static void print_one(const struct openapi_doc *d, const struct schema_field *f, struct buf *out)
+static void print_one(const struct openapi_doc *d, const struct schema_type *t,
+                      const struct schema_field *f, struct buf *out)
 {
     const char *plain = plain_type(f);
     if (plain[0] != 0) {
@@ -261,16 +291,16 @@ static void print_one(const struct openapi_doc *d, const struct schema_field *f,
         print_field_ref(d, f, out);
         out->len -= out->failed ? 0 : 1; /* its brace: more follows */
     }
-    print_default(d, f, false, out);
+    print_default(d, t, f, out);
 }
 
-static void print_field(const struct openapi_doc *d, const struct schema_field *f, bool items,
-                        struct buf *out)
+static void print_field(const struct openapi_doc *d, const struct schema_type *t,
+                        const struct schema_field *f, bool items, struct buf *out)
 {
     encode_text(slice_str(schema_field_name(f)), out);
     buf_append_byte(out, ':');
     if (f->shape == SCHEMA_ONE) {
-        print_one(d, f, out);
+        print_one(d, t, f, out);
     } else {
         buf_append_str(out, f->shape == SCHEMA_LIST
                                 ? "{\"type\":\"array\",\"items\":"
@@ -321,7 +351,7 @@ void openapi_print_type(const struct openapi_doc *d, const struct schema_type *t
         bool items = (t->flags & SCHEMA_TYPE_TYPED) != 0 &&
                      strcmp(schema_field_name(fields + i), "items") == 0;
         buf_append_str(out, i == 0 ? ",\"properties\":{" : ",");
-        print_field(d, fields + i, items, out);
+        print_field(d, t, fields + i, items, out);
     }
     buf_append_str(out, t->field_count > 0 ? "}" : "");
     print_required(t, out);
