@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "plugins/apiserver/bootstrap.h"
 #include "plugins/apiserver/issuer.h"
+#include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/provide.h"
 #include "plugins/apiserver/serve.h"
@@ -130,6 +131,7 @@ static void api_fini(void *self)
 {
     struct apiserver *api = self;
     provide_close(api);
+    openapi_close(api);
     issuer_close(api);
     pki_close(api);
     mem_free(api);

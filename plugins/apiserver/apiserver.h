@@ -42,6 +42,7 @@ struct apiserver {
     struct bootstrap *bootstrap; /* while this member leads */
     struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
     struct exchange *answered;   /* of plugins, to be freed; by next_answered */
+    struct openapi *openapi;     /* once somebody has asked for it */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)
