@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/bootstrap.h"
+#include "plugins/apiserver/provide.h"
 #include "plugins/apiserver/serve.h"
 #include "plugins/apiserver/service.h"
 
@@ -32,6 +33,28 @@ static const struct kvp_option options[] = {
      .help = "admission plugins that do not run, joined by +: ServiceAccount, Priority, "
              "DefaultTolerationSeconds, TaintNodesByCondition"},
     {0}};
+
+/* The port, and the other plugins' way in; a host may lack one of them (tests, simulations). */
+static int api_open(struct apiserver *api, struct kvp_errmsg *e)
+{
+    int rc = serve_open(api, e);
+    if (rc == 0) {
+        KVP_LOG(api->host, api->ctx, KVP_INFO, "serving", kvp_f_str("address", api->conf->address),
+                kvp_f_int("port", api->port));
+    } else if (rc == KVP_UNSUPPORTED) {
+        KVP_LOG(api->host, api->ctx, KVP_WARN, "only plugins are served",
+                kvp_f_str("why", e->text));
+    } else {
+        return rc;
+    }
+    int provides = provide_open(api);
+    if (provides == 0 || (provides == KVP_UNSUPPORTED && rc == 0)) {
+        return 0;
+    }
+    snprintf(e->text, sizeof e->text, "objects cannot be provided to plugins (reason %d)",
+             provides);
+    return provides;
+}
 
 static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void *conf, void **self,
                     struct kvp_errmsg *e)
@@ -59,13 +82,11 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
         mem_free(api);
         return KVP_INVALID;
     }
-    int rc = serve_open(api, e);
+    int rc = api_open(api, e);
     if (rc != 0) {
         mem_free(api);
         return rc;
     }
-    KVP_LOG(host, ctx, KVP_INFO, "serving", kvp_f_str("address", api->conf->address),
-            kvp_f_int("port", api->port));
     if (api->conf->insecure_allow_all) {
         KVP_LOG(host, ctx, KVP_WARN, "everybody may do everything",
                 kvp_f_str("option", "insecure-allow-all"));
@@ -87,6 +108,7 @@ static void api_stop(void *self, int32_t reason)
 
 static void api_fini(void *self)
 {
+    provide_close(self);
     mem_free(self);
 }
 

@@ -24,8 +24,8 @@ static void commit_row(struct commit *c)
     struct kvp_put put = {
         .size = sizeof put, .key = kvp_of_slice(c->key), .value = kvp_of_slice(c->value)};
     exchange_call(ex);
-    int reason = c->remove ? host->del_if(ex->api->ctx, put.key, c->revision, commit_row_done, c)
-                           : host->put_if(ex->api->ctx, &put, c->revision, commit_row_done, c);
+    int reason = c->remove ? host->del_if(ex->ctx, put.key, c->revision, commit_row_done, c)
+                           : host->put_if(ex->ctx, &put, c->revision, commit_row_done, c);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }
@@ -148,7 +148,7 @@ void commit_run(struct commit *c)
         commit_row(c);
         return;
     }
-    struct kvp_txn *txn = host->txn_new(ex->api->ctx);
+    struct kvp_txn *txn = host->txn_new(ex->ctx);
     exchange_call(ex);
     if (txn == NULL) {
         exchange_not_called(ex, KVP_UNAVAILABLE);

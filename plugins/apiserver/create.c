@@ -119,7 +119,7 @@ static void create_read(struct create *c)
     const struct kvp_host *host = ex->api->host;
     bool more = admit_needs_reads(ex, &c->object);
     bool spaced = ex->request.space.len > 0;
-    struct kvp_txn *txn = more ? host->txn_new(ex->api->ctx) : NULL;
+    struct kvp_txn *txn = more ? host->txn_new(ex->ctx) : NULL;
     struct buf key;
     buf_init(&key);
     stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), ex->request.space, &key);
@@ -127,7 +127,7 @@ static void create_read(struct create *c)
     exchange_call(ex);
     int rc = key.failed ? KVP_NO_MEMORY : more && txn == NULL ? KVP_UNAVAILABLE : 0;
     if (rc == 0 && !more) {
-        rc = host->get(ex->api->ctx, get.key, create_space_answer, c);
+        rc = host->get(ex->ctx, get.key, create_space_answer, c);
     } else if (rc == 0) {
         rc = spaced ? host->txn_get(txn, KVP_THEN, &get) : 0;
         rc = rc == 0 ? admit_ask(ex, &c->object, txn) : rc;

@@ -281,7 +281,7 @@ void removal_run(struct removal *rm)
 {
     struct exchange *ex = rm->ex;
     exchange_call(ex);
-    int reason = ex->api->host->get(ex->api->ctx, kvp_of_slice(rm->key), remove_row, rm);
+    int reason = ex->api->host->get(ex->ctx, kvp_of_slice(rm->key), remove_row, rm);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }

@@ -27,6 +27,7 @@ static void delete_done(struct removal *rm, bool missing, int64_t revision)
     if (out.failed) {
         exchange_no_memory(ex);
     } else {
+        ex->revision = revision;
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);
@@ -129,6 +130,7 @@ static void collection_answer(struct collection *c)
     if (out.failed || c->items.failed) {
         exchange_no_memory(ex);
     } else {
+        ex->revision = c->listing.revision;
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);

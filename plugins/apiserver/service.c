@@ -430,7 +430,7 @@ static void learn_page(struct allocation *a, struct kvp_bytes from, int64_t revi
                               .revision = revision,
                               .limit = SERVICE_PAGE};
     exchange_call(ex);
-    int reason = ex->api->host->range(ex->api->ctx, &range, learn_answer, a);
+    int reason = ex->api->host->range(ex->ctx, &range, learn_answer, a);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }

@@ -80,7 +80,7 @@ void sub_read(struct exchange *ex, void (*then)(struct exchange *ex, const struc
         reading->then = then;
         ex->op = reading;
         exchange_call(ex);
-        int reason = ex->api->host->get(ex->api->ctx, kvp_bytes_of(key.data, key.len), sub_got, ex);
+        int reason = ex->api->host->get(ex->ctx, kvp_bytes_of(key.data, key.len), sub_got, ex);
         if (reason != 0) {
             exchange_not_called(ex, reason);
         }
@@ -101,8 +101,9 @@ void sub_answer_object(struct exchange *ex, int code, const struct object *o)
     buf_close(&out);
 }
 
-void sub_answer_done(struct exchange *ex)
+void sub_answer_done(struct exchange *ex, int64_t revision)
 {
+    ex->revision = revision;
     struct status s = status_created();
     struct buf out;
     buf_init(&out);

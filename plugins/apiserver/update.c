@@ -29,7 +29,7 @@ static void update_read(struct update *u)
 {
     struct exchange *ex = u->ex;
     exchange_call(ex);
-    int reason = ex->api->host->get(ex->api->ctx, kvp_of_slice(u->key), update_read_answer, u);
+    int reason = ex->api->host->get(ex->ctx, kvp_of_slice(u->key), update_read_answer, u);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }
