@@ -157,9 +157,12 @@ int admit_pod_service_account(struct exchange *ex, struct object *pod,
     rc = rc == 0 ? object_set_text(pod, "spec.serviceAccountName", name) : rc;
     rc = rc == 0 ? object_set_text(pod, "spec.serviceAccount", name) : rc;
     rc = rc == 0 ? copy_pull_secrets(pod, &sa) : rc;
+    if (rc != 0) {
+        return rc;
+    }
     bool wanted = object_bool(pod, "spec.automountServiceAccountToken",
                               object_bool(&sa, "automountServiceAccountToken", true));
-    return rc == 0 && wanted ? add_token(ex, pod) : rc;
+    return wanted ? add_token(ex, pod) : 0;
 }
 
 /* ---- priorities ---------------------------------------------------------------------------- */
