@@ -324,7 +324,7 @@ static void without_a_provider_it_waits(void **state)
     static struct seen s;
     (void)state;
     memset(&s, 0, sizeof(s));
-    plane_open(NULL, NULL);
+    plane_open(NULL);
     open_informer(plane_root_client(), &s);
     plane_advance(60000);
     assert_false(informer_synced(it.informer));

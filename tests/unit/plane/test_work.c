@@ -46,8 +46,9 @@ static int64_t reconcile(void *data, struct work *w, struct slice key)
     uint32_t failures = work_failures(w);
     int len = snprintf(line, sizeof(line), "%.*s", (int)key.len, (const char *)key.data);
     snprintf(line + len, sizeof(line) - (size_t)len, failures > 0 ? "#%u " : " ", failures);
-    assert_true(strlen(t.seen) + strlen(line) < sizeof(t.seen));
-    strcat(t.seen, line);
+    size_t had = strlen(t.seen);
+    assert_true(had + strlen(line) < sizeof(t.seen));
+    memcpy(t.seen + had, line, strlen(line) + 1);
     t.at[t.count % 64] = plane_now_ms();
     t.count++;
     for (int i = 0; i < t.requests; i++) {
