@@ -54,7 +54,9 @@ static void on_synced(void *data)
 {
     struct seen *s = data;
     s->synced++;
-    strcat(s->text, "! ");
+    size_t len = strlen(s->text);
+    assert_true(len + 3 <= SEEN_MAX);
+    memcpy(s->text + len, "! ", 3);
 }
 
 static void expect_seen(struct seen *s, const char *text)
@@ -374,8 +376,9 @@ static void bad_events_are_asked_for_again(void **state)
 static int count_each(void *data, const struct object *o)
 {
     char name[80];
+    size_t len = strlen(data);
     seen_name(name, sizeof(name), o);
-    strcat(strcat(data, name), " ");
+    snprintf((char *)data + len, 100 - len, "%s ", name);
     return strlen(data) > 60 ? 7 : 0;
 }
 
@@ -514,7 +517,7 @@ static int mirror_at(const struct object *o)
     struct slice name = object_name(o);
     char text[16];
     snprintf(text, sizeof(text), "%.*s", (int)name.len, (const char *)name.data);
-    return atoi(text + 1);
+    return (int)strtol(text + 1, NULL, 10);
 }
 
 static void mirror_on_changed(void *data, const struct object *before, const struct object *now)
