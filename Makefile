@@ -97,6 +97,10 @@ HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
+# The same for one test program: each an object with nothing global but its entry, so that names of
+# one plugin are not in the way of another's.
+plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
+PLANE_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -232,6 +236,18 @@ $(CONTROLLERS_A): $(call objects,$(CONTROLLERS_C))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+define plane_object
+$(B)/obj/tests/plane/$(1)-entry.o: $(call plane_entry,$(1)) | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
+	$$(call say,CC,$$<)
+	@mkdir -p $$(dir $$@)
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) -DKVP_ENTRY=plane_entry_$(subst -,_,$(1)) -MMD -MP -c -o $$@ $$<
+$(B)/obj/tests/plane/$(1).o: $(B)/obj/tests/plane/$(1)-entry.o $$(call objects,$$(filter-out $$(call plane_entry,$(1)),$$(call sources,plugins/$(1))))
+	$$(call say,LD,$$@)
+	$$(Q)ld -r -o $$@ $$(filter %.o,$$^)
+	$$(Q)objcopy --keep-global-symbol=plane_entry_$(subst -,_,$(1)) $$@
+endef
+$(foreach p,$(PLANE),$(eval $(call plane_object,$(p))))
+
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
 	@mkdir -p $(dir $@)
@@ -309,6 +325,12 @@ $(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provi
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+
+# The control plane's plugins in the real host, in virtual time (tests/unit/plane/plane.h).
+$(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
