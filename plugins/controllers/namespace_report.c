@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "plugins/controllers/condition.h"
+#include "plugins/controllers/conditions.h"
 
 void namespace_report_resource(const struct schema_type *kind, char *out, size_t size)
 {
@@ -175,7 +175,7 @@ int namespace_report_conditions(const struct namespace_report *r, struct object 
     *changed = false;
     for (size_t i = 0; i < sizeof wants / sizeof wants[0] && rc == 0; i++) {
         bool one;
-        rc = condition_set(space, &wants[i], &one);
+        rc = conditions_set(space, &wants[i], &one);
         *changed = *changed || one;
     }
     for (size_t i = 0; i < 3; i++) {
