@@ -91,6 +91,8 @@ CLIENT_C := $(call sources,plugins/client)
 CLIENT_A := $(B)/libclient.a
 CONTROLLERS_C := $(call sources,plugins/controllers)
 CONTROLLERS_A := $(B)/libcontrollers.a
+# The state machine of a hollow pod, which tests run without a host.
+HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.c)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
@@ -292,6 +294,11 @@ $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
 
 $(B)/tests/unit/controllers/%: $(B)/obj/tests/unit/controllers/%.o $(CONTROLLERS_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
+
+$(B)/tests/unit/hollow-node/%: $(B)/obj/tests/unit/hollow-node/%.o $(call objects,$(HOLLOW_PURE_C)) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm

@@ -10,6 +10,7 @@
 #include "plugins/apiserver/bootstrap.h"
 #include "plugins/apiserver/provide.h"
 #include "plugins/apiserver/serve.h"
+#include "plugins/apiserver/service.h"
 
 static const struct kvp_option options[] = {
     {"address", KVP_OPT_STRING, 0, offsetof(struct apiserver_conf, address), "127.0.0.1",
@@ -20,6 +21,12 @@ static const struct kvp_option options[] = {
      .help = "host:port that discovery tells clients; empty: address and port"},
     {"insecure-allow-all", KVP_OPT_BOOL, 0, offsetof(struct apiserver_conf, insecure_allow_all),
      "false", .help = "let everybody do everything, without showing who he is"},
+    {"service-cluster-ip-range", KVP_OPT_STRING, 0,
+     offsetof(struct apiserver_conf, service_cluster_ip_range), "10.96.0.0/12",
+     .help = "network that services get their addresses from"},
+    {"service-node-port-range", KVP_OPT_STRING, 0,
+     offsetof(struct apiserver_conf, service_node_port_range), "30000-32767",
+     .help = "ports that services get on all nodes"},
     {0}};
 
 /* The port, and the other plugins' way in; a host may lack one of them (tests, simulations). */
@@ -55,6 +62,15 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
     api->host = host;
     api->ctx = ctx;
     api->conf = conf;
+    const char *why = service_ranges_parse(api->conf->service_cluster_ip_range,
+                                           api->conf->service_node_port_range, &api->ranges);
+    if (why != NULL) {
+        snprintf(e->text, sizeof e->text,
+                 "service-cluster-ip-range %s, service-node-port-range %s: %s",
+                 api->conf->service_cluster_ip_range, api->conf->service_node_port_range, why);
+        mem_free(api);
+        return KVP_INVALID;
+    }
     int rc = api_open(api, e);
     if (rc != 0) {
         mem_free(api);

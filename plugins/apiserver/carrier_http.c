@@ -83,6 +83,14 @@ static struct slice http_header(struct exchange *ex, const struct kvp_http_reque
     return slice_of("", 0);
 }
 
+/* Browsers and the tools of terminals. */
+static bool http_is_human(struct slice user_agent)
+{
+    return slice_starts_with(user_agent, slice_str("curl")) ||
+           slice_starts_with(user_agent, slice_str("Wget")) ||
+           slice_starts_with(user_agent, slice_str("Mozilla/5.0"));
+}
+
 /* The caller's, or a new one. */
 static void http_set_audit_id(struct exchange *ex)
 {
@@ -112,6 +120,7 @@ struct exchange *carrier_http_begin(struct apiserver *api, struct kvp_http *x,
     ex->audit_id = http_header(ex, r, "audit-id");
     ex->none_match = http_header(ex, r, "if-none-match");
     ex->manager = http_header(ex, r, "user-agent");
+    ex->human = http_is_human(ex->manager);
     for (size_t i = 0; i < ex->manager.len; i++) {
         if (ex->manager.data[i] == '/') {
             ex->manager.len = i;

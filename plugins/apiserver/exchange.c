@@ -2,6 +2,7 @@
 #include "plugins/apiserver/exchange.h"
 
 #include "plugins/apiserver/carrier.h"
+#include "plugins/apiserver/pretty.h"
 #include "plugins/object/quote.h"
 
 /* What one object and its answer may cost: a body of 3 MiB as a tree, changed and written. */
@@ -161,7 +162,9 @@ static void exchange_break_off(struct exchange *ex)
     ex->carrier->break_off(ex);
 }
 
-void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
+/* A body of two parts. */
+static void exchange_answer_all(struct exchange *ex, int code, const char *content_type,
+                                struct slice body, const char *tail)
 {
     if (ex->peer != NULL && ex->answered && !ex->last) {
         exchange_break_off(ex); /* a stream has begun: no more can be said */
@@ -172,7 +175,7 @@ void exchange_answer(struct exchange *ex, int code, const char *content_type, st
     }
     buf_clear(&ex->out);
     ex->sent = 0;
-    if (!ex->head && !buf_append_slice(&ex->out, body)) {
+    if (!ex->head && (!buf_append_slice(&ex->out, body) || !buf_append_str(&ex->out, tail))) {
         exchange_break_off(ex);
         return;
     }
@@ -180,9 +183,21 @@ void exchange_answer(struct exchange *ex, int code, const char *content_type, st
     exchange_pump(ex);
 }
 
+void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
+{
+    exchange_answer_all(ex, code, content_type, body, "");
+}
+
 void exchange_json(struct exchange *ex, int code, struct slice body)
 {
-    exchange_answer(ex, code, "application/json", body);
+    bool pretty = (ex->pretty || ex->media.pretty) && body.len <= PRETTY_BYTES_MAX;
+    struct buf laid_out;
+    buf_init(&laid_out);
+    pretty = pretty && pretty_print(body, &laid_out) && !laid_out.failed;
+    /* Go's encoder ends compact texts with a line, and only those. */
+    exchange_answer_all(ex, code, "application/json", pretty ? buf_slice(&laid_out) : body,
+                        pretty || !ex->carrier->speaks_http ? "" : "\n");
+    buf_close(&laid_out);
 }
 
 void exchange_fail(struct exchange *ex, struct status s)

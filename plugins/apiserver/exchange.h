@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "plugins/apiserver/apiserver.h"
+#include "plugins/apiserver/media.h"
 #include "plugins/apiserver/query.h"
 #include "plugins/apiserver/request.h"
 #include "plugins/apiserver/status.h"
@@ -32,11 +33,14 @@ struct exchange {
     struct slice etag;    /* of the answer; "" = none */
     struct slice manager; /* who writes: fieldManager, else the user agent */
     struct buf body;
-    bool head;     /* HEAD: an answer without its body */
-    bool answered; /* the header is out */
-    bool stream;   /* begun by exchange_stream */
-    bool finished; /* the end is told to the host */
-    bool last;     /* nothing follows what is in out */
+    struct media_answer media; /* the shape of objects in the answer */
+    bool human;                /* a person is asking, by the looks of the user agent */
+    bool pretty;               /* JSON is laid out for people */
+    bool head;                 /* HEAD: an answer without its body */
+    bool answered;             /* the header is out */
+    bool stream;               /* begun by exchange_stream */
+    bool finished;             /* the end is told to the host */
+    bool last;                 /* nothing follows what is in out */
     struct buf out;
     size_t sent;      /* of out */
     size_t event_at;  /* where the newest event begins in out */

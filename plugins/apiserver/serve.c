@@ -6,7 +6,8 @@
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
-#include "plugins/apiserver/media.h"
+#include "plugins/apiserver/shape.h"
+#include "plugins/apiserver/sub.h"
 #include "plugins/apiserver/verbs.h"
 
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
@@ -14,6 +15,9 @@
 
 void serve_verb(struct exchange *ex)
 {
+    if (sub_answer(ex)) {
+        return;
+    }
     switch (ex->request.verb) {
     case REQUEST_OTHER:
         discovery_answer(ex);
@@ -105,8 +109,8 @@ bool serve_read(struct exchange *ex, struct slice method, struct slice path, str
     } else if (ex->manager.len == 0) {
         ex->manager = slice_str("unknown");
     }
-    if (ex->request.kind != NULL && !media_accepts_json(ex->accept)) {
-        exchange_fail(ex, status_not_acceptable(&ex->arena, MEDIA_ANSWERS));
+    ex->pretty = ex->query.pretty == QUERY_UNSET ? ex->human : ex->query.pretty == QUERY_ON;
+    if (ex->request.kind != NULL && !shape_choose(ex)) {
         return false;
     }
     return true;
