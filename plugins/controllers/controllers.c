@@ -15,7 +15,8 @@
  * here. */
 static const struct controller *const controllers_list[] = {
     &node_lifecycle_controller,  &taint_eviction_controller, &pod_gc_controller,
-    &service_account_controller, &root_ca_controller,
+    &service_account_controller, &root_ca_controller,        &replicaset_controller,
+    &replication_controller,     &deployment_controller,
 };
 #define CONTROLLERS_COUNT (sizeof controllers_list / sizeof controllers_list[0])
 
