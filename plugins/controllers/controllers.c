@@ -13,11 +13,21 @@
 
 /* All there are, in the order they are opened. A new one: its file, a line in controllers.h, a line
  * here. */
+/* clang-format off */
 static const struct controller *const controllers_list[] = {
-    &node_lifecycle_controller,  &taint_eviction_controller, &pod_gc_controller,
-    &service_account_controller, &root_ca_controller,        &replicaset_controller,
-    &replication_controller,     &deployment_controller,
+    &node_lifecycle_controller,
+    &taint_eviction_controller,
+    &pod_gc_controller,
+    &namespace_controller,
+    &service_account_controller,
+    &root_ca_controller,
+    &endpoints_controller,
+    &endpoint_slice_controller,
+    &replicaset_controller,
+    &replication_controller,
+    &deployment_controller,
 };
+/* clang-format on */
 #define CONTROLLERS_COUNT (sizeof controllers_list / sizeof controllers_list[0])
 
 #define AT(member) offsetof(struct controllers_conf, member)
