@@ -17,6 +17,7 @@ struct apiserver_conf {
     int32_t insecure_allow_all;
     const char *service_cluster_ip_range;
     const char *service_node_port_range;
+    const char *disable_admission_plugins;
 };
 
 /* Where addresses and node ports of services come from. */
@@ -32,6 +33,7 @@ struct apiserver {
     struct kvp_listener *listener;
     uint32_t port;
     struct service_ranges ranges;
+    uint32_t admission_disabled; /* enum admit_plugin */
     struct bootstrap *bootstrap; /* while this member leads */
     struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
     struct exchange *answered;   /* of plugins, to be freed; by next_answered */
