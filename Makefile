@@ -216,6 +216,14 @@ $(APISERVER_A): $(call objects,$(APISERVER_C))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+# The scheduler's pure parts and its plugin are tested apart from the control plane.
+SCHEDULER_C := $(call sources,plugins/scheduler)
+SCHEDULER_A := $(B)/libscheduler.a
+$(SCHEDULER_A): $(call objects,$(SCHEDULER_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
 	@mkdir -p $(dir $@)
@@ -274,6 +282,11 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(LINK_LIBS) $(LIBS)
 
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
+
+$(B)/tests/unit/scheduler/%: $(B)/obj/tests/unit/scheduler/%.o $(SCHEDULER_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
