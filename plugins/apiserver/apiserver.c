@@ -8,7 +8,9 @@
 
 #include "base/alloc.h"
 #include "plugins/apiserver/bootstrap.h"
+#include "plugins/apiserver/provide.h"
 #include "plugins/apiserver/serve.h"
+#include "plugins/apiserver/service.h"
 
 static const struct kvp_option options[] = {
     {"address", KVP_OPT_STRING, 0, offsetof(struct apiserver_conf, address), "127.0.0.1",
@@ -19,7 +21,35 @@ static const struct kvp_option options[] = {
      .help = "host:port that discovery tells clients; empty: address and port"},
     {"insecure-allow-all", KVP_OPT_BOOL, 0, offsetof(struct apiserver_conf, insecure_allow_all),
      "false", .help = "let everybody do everything, without showing who he is"},
+    {"service-cluster-ip-range", KVP_OPT_STRING, 0,
+     offsetof(struct apiserver_conf, service_cluster_ip_range), "10.96.0.0/12",
+     .help = "network that services get their addresses from"},
+    {"service-node-port-range", KVP_OPT_STRING, 0,
+     offsetof(struct apiserver_conf, service_node_port_range), "30000-32767",
+     .help = "ports that services get on all nodes"},
     {0}};
+
+/* The port, and the other plugins' way in; a host may lack one of them (tests, simulations). */
+static int api_open(struct apiserver *api, struct kvp_errmsg *e)
+{
+    int rc = serve_open(api, e);
+    if (rc == 0) {
+        KVP_LOG(api->host, api->ctx, KVP_INFO, "serving", kvp_f_str("address", api->conf->address),
+                kvp_f_int("port", api->port));
+    } else if (rc == KVP_UNSUPPORTED) {
+        KVP_LOG(api->host, api->ctx, KVP_WARN, "only plugins are served",
+                kvp_f_str("why", e->text));
+    } else {
+        return rc;
+    }
+    int provides = provide_open(api);
+    if (provides == 0 || (provides == KVP_UNSUPPORTED && rc == 0)) {
+        return 0;
+    }
+    snprintf(e->text, sizeof e->text, "objects cannot be provided to plugins (reason %d)",
+             provides);
+    return provides;
+}
 
 static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void *conf, void **self,
                     struct kvp_errmsg *e)
@@ -32,13 +62,20 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
     api->host = host;
     api->ctx = ctx;
     api->conf = conf;
-    int rc = serve_open(api, e);
+    const char *why = service_ranges_parse(api->conf->service_cluster_ip_range,
+                                           api->conf->service_node_port_range, &api->ranges);
+    if (why != NULL) {
+        snprintf(e->text, sizeof e->text,
+                 "service-cluster-ip-range %s, service-node-port-range %s: %s",
+                 api->conf->service_cluster_ip_range, api->conf->service_node_port_range, why);
+        mem_free(api);
+        return KVP_INVALID;
+    }
+    int rc = api_open(api, e);
     if (rc != 0) {
         mem_free(api);
         return rc;
     }
-    KVP_LOG(host, ctx, KVP_INFO, "serving", kvp_f_str("address", api->conf->address),
-            kvp_f_int("port", api->port));
     if (api->conf->insecure_allow_all) {
         KVP_LOG(host, ctx, KVP_WARN, "everybody may do everything",
                 kvp_f_str("option", "insecure-allow-all"));
@@ -60,6 +97,7 @@ static void api_stop(void *self, int32_t reason)
 
 static void api_fini(void *self)
 {
+    provide_close(self);
     mem_free(self);
 }
 

@@ -5,7 +5,9 @@
 #include <kvplugin.h>
 #include <stdbool.h>
 
+#include "base/hashmap.h"
 #include "base/slice.h"
+#include "plugins/apiserver/address.h"
 
 /* The options, as the table in apiserver.c fills them. */
 struct apiserver_conf {
@@ -13,6 +15,14 @@ struct apiserver_conf {
     int64_t port;
     const char *advertise; /* host:port told in discovery */
     int32_t insecure_allow_all;
+    const char *service_cluster_ip_range;
+    const char *service_node_port_range;
+};
+
+/* Where addresses and node ports of services come from. */
+struct service_ranges {
+    struct address_range addresses;
+    uint32_t port_first, port_count;
 };
 
 struct apiserver {
@@ -21,7 +31,10 @@ struct apiserver {
     const struct apiserver_conf *conf;
     struct kvp_listener *listener;
     uint32_t port;
+    struct service_ranges ranges;
     struct bootstrap *bootstrap; /* while this member leads */
+    struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
+    struct exchange *answered;   /* of plugins, to be freed; by next_answered */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

@@ -15,7 +15,7 @@ static bool is(struct slice s, const char *text)
 static void body_refuse(struct exchange *ex, struct slice version, struct slice kind,
                         const char *why)
 {
-    const char *wanted = schema_type_name(ex->request.type);
+    const char *wanted = schema_type_name(request_body_type(&ex->request));
     if (kind.len == 0) {
         size_t n = ex->body.len < BODY_SHOWN_BYTES ? ex->body.len : BODY_SHOWN_BYTES;
         exchange_fail(
@@ -46,7 +46,7 @@ static struct slice body_version(struct slice api_version)
 /* The body says what it is, and it is what the path wants. */
 static bool body_check_kind(struct exchange *ex, struct slice json, struct slice *kind)
 {
-    const struct schema_type *type = ex->request.type;
+    const struct schema_type *type = request_body_type(&ex->request);
     struct errmsg e = {.text = ""};
     struct slice api_version;
     struct slice want = object_api_version(type, &ex->arena);
@@ -99,7 +99,8 @@ bool body_report(struct exchange *ex, const struct decode_report *report)
     buf_init(&b);
     decode_report_text(report, &b);
     buf_append_byte(&b, 0);
-    body_refuse(ex, ex->request.version, slice_str(schema_type_name(ex->request.type)),
+    body_refuse(ex, ex->request.version,
+                slice_str(schema_type_name(request_body_type(&ex->request))),
                 b.failed ? "strict decoding error" : (const char *)b.data);
     buf_close(&b);
     return false;
@@ -155,7 +156,7 @@ bool body_decode(struct exchange *ex, struct object *out)
     if (!body_check_kind(ex, text, &kind)) {
         goto out;
     }
-    int rc = object_decode(out, ex->request.type, &ex->arena, text, &report, &e);
+    int rc = object_decode(out, request_body_type(&ex->request), &ex->arena, text, &report, &e);
     if (rc == 0 && twins.data != NULL) {
         rc = decode_report_add(&report, &ex->arena, twins);
     }

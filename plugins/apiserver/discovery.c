@@ -90,6 +90,25 @@ static void print_verbs(uint32_t verbs, struct buf *out)
 
 /* ---- plain --------------------------------------------------------------------------------- */
 
+/* What a subresource takes or answers. */
+static const struct schema_type *sub_type(const struct schema_resource *r,
+                                          const struct schema_sub *sub)
+{
+    const struct schema_type *t = schema_at(sub, sub->type);
+    return t == NULL ? type_of(r) : t;
+}
+
+static void print_sub_kind(const struct schema_resource *r, const struct schema_sub *sub,
+                           struct buf *out)
+{
+    const struct schema_type *t = sub_type(r, sub);
+    const char *group = schema_text(t, t->group);
+    if (strcmp(group, schema_text(type_of(r), type_of(r)->group)) != 0) {
+        buf_printf(out, "\"group\":\"%s\",\"version\":\"%s\",", group, schema_text(t, t->version));
+    }
+    buf_printf(out, "\"kind\":\"%s\",", schema_type_name(t));
+}
+
 static void print_resource(const struct schema_resource *r, struct buf *out)
 {
     const char *kind = schema_type_name(type_of(r));
@@ -106,9 +125,9 @@ static void print_resource(const struct schema_resource *r, struct buf *out)
         if (!request_serves(r, subs + i)) {
             continue;
         }
-        buf_printf(out,
-                   ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s,\"kind\":\"%s\",",
-                   plural, schema_text(subs + i, subs[i].name), scope, kind);
+        buf_printf(out, ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s,", plural,
+                   schema_text(subs + i, subs[i].name), scope);
+        print_sub_kind(r, subs + i, out);
         print_verbs(subs[i].verbs, out);
         buf_append_byte(out, '}');
     }
@@ -195,7 +214,7 @@ static void print_discovered(const struct schema_resource *r, struct buf *out)
         if (request_serves(r, subs + i)) {
             buf_printf(out, "%s{\"subresource\":\"%s\",", first ? ",\"subresources\":[" : ",",
                        schema_text(subs + i, subs[i].name));
-            print_response_kind(type_of(r), out);
+            print_response_kind(sub_type(r, subs + i), out);
             buf_append_byte(out, ',');
             print_verbs(subs[i].verbs, out);
             buf_append_byte(out, '}');

@@ -24,8 +24,24 @@ enum media_body {
 
 /* The form a Content-Type names; nothing means JSON. */
 enum media_body media_body(struct slice content_type);
-/* Whether an Accept header (absent: anything) is satisfied by plain JSON: entries that ask for
- * another shape (as=Table) are passed over. */
+/* What an answer shows of objects, as `as=` of an Accept header asks for it. */
+enum media_shape { MEDIA_WHOLE, MEDIA_TABLE, MEDIA_PARTIAL, MEDIA_PARTIAL_LIST };
+
+struct media_answer {
+    enum media_shape shape;
+    const char *version; /* of meta.k8s.io, which shapes are written in: "v1" or "v1beta1" */
+    bool pretty;         /* pretty=1 */
+};
+
+/* What a resource can be shown as besides whole objects: bits for media_choose. */
+#define MEDIA_CAN_TABLE   1u
+#define MEDIA_CAN_PARTIAL 2u
+
+/* Chooses the form of an answer from an Accept header: its entries are tried by quality, then as
+ * they stand; what can not be done is passed over. No header: whole objects. False: nothing in it
+ * can be done. */
+bool media_choose(struct slice accept, unsigned can, struct media_answer *out);
+/* Whether plain JSON will do. */
 bool media_accepts_json(struct slice accept);
 /* Whether it asks for aggregated discovery (version 2) at least as much as for the plain one. */
 bool media_accepts_discovery(struct slice accept);

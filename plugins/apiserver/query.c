@@ -33,6 +33,18 @@ static enum query_switch query_switch(struct slice s)
     return query_bool(s) ? QUERY_ON : QUERY_OFF;
 }
 
+/* As Go reads a truth; what is none is false. */
+static enum query_switch query_truth(struct slice s)
+{
+    static const char *const words[] = {"1", "t", "T", "true", "TRUE", "True"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (is(s, words[i])) {
+            return QUERY_ON;
+        }
+    }
+    return QUERY_OFF;
+}
+
 static int query_digits(struct slice s, size_t from, int64_t *out)
 {
     int64_t n = 0;
@@ -114,7 +126,7 @@ static void query_set_switch(struct query *q, struct slice name, struct slice v)
     } else if (is(name, "sendInitialEvents")) {
         q->initial_events = query_switch(v);
     } else if (is(name, "pretty")) {
-        q->pretty = query_bool(v);
+        q->pretty = v.len == 0 ? q->pretty : query_truth(v);
     } else if (is(name, "force")) {
         q->force = query_switch(v);
     } else if (is(name, "orphanDependents")) {
@@ -135,6 +147,8 @@ static void query_set_text(struct query *q, struct slice name, struct slice v)
     } else if (is(name, "resourceVersionMatch")) {
         q->match_text = v;
         q->match = query_match(v);
+    } else if (is(name, "includeObject")) {
+        q->include = v;
     } else if (is(name, "fieldManager")) {
         q->manager = v;
     } else if (is(name, "fieldValidation")) {

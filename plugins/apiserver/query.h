@@ -24,7 +24,7 @@ struct query {
     bool watch, bookmarks;
     enum query_switch initial_events;
     int64_t timeout_s; /* -1 = unset */
-    bool pretty;
+    enum query_switch pretty;
     bool dry_run;
     struct slice bad_dry_run; /* a value that is not All */
     struct slice manager;
@@ -33,6 +33,7 @@ struct query {
     int64_t grace_s; /* -1 = unset */
     struct slice propagation;
     enum query_switch orphan;
+    struct slice include; /* includeObject of tables */
     bool exports;
 };
 

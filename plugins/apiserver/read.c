@@ -4,6 +4,7 @@
 #include "plugins/apiserver/listing.h"
 #include "plugins/object/encode.h"
 #include "plugins/object/object.h"
+#include "plugins/apiserver/shape.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/token.h"
 #include "plugins/apiserver/verbs.h"
@@ -14,12 +15,11 @@ void answer_stored(struct exchange *ex, int code, struct slice value, int64_t re
     struct buf out;
     struct errmsg e = {.text = ""};
     buf_init(&out);
-    int rc = 0;
-    if (revision == 0) {
-        buf_append_slice(&out, value);
-    } else {
-        rc = stored_print(ex->request.type, value, revision, false, &ex->arena, &out, &e);
+    ex->revision = revision;
+    if (!shape_allows_object(ex)) {
+        return;
     }
+    int rc = shape_print(ex, value, revision, true, &ex->arena, &out, &e);
     if (rc != 0 || out.failed) {
         exchange_fail(ex, status_internal(&ex->arena, "%s", out.failed ? "out of memory" : e.text));
     } else {
@@ -67,7 +67,7 @@ void verb_get(struct exchange *ex)
         exchange_no_memory(ex);
     } else {
         exchange_call(ex);
-        int reason = ex->api->host->range(ex->api->ctx, &range, get_answer, ex);
+        int reason = ex->api->host->range(ex->ctx, &range, get_answer, ex);
         if (reason != 0) {
             exchange_not_called(ex, reason);
         }
@@ -104,8 +104,7 @@ static int list_row(struct listing *walk, struct slice key, struct slice value, 
     if (l->items.len > 0) {
         buf_append_byte(&l->items, ',');
     }
-    return stored_print(walk->ex->request.type, value, revision, true, &walk->scratch, &l->items,
-                        &e);
+    return shape_list_item(walk->ex, value, revision, &walk->scratch, &l->items, &e);
 }
 
 static void list_answer(struct listing *walk, int64_t remaining);
@@ -133,15 +132,10 @@ static void list_answer(struct listing *walk, int64_t remaining)
 {
     struct list *l = walk->data;
     struct exchange *ex = walk->ex;
-    const struct schema_type *type = ex->request.type;
     struct buf out;
     buf_init(&out);
-    struct slice version = object_api_version(type, &ex->arena);
-    buf_printf(&out,
-               "{\"kind\":\"%sList\",\"apiVersion\":\"%.*s\",\"metadata\":{\"resourceVersion\":"
-               "\"%" PRId64 "\"",
-               schema_type_name(type), (int)version.len, (const char *)version.data,
-               walk->revision);
+    shape_list_begin(ex, &out);
+    buf_printf(&out, "{\"resourceVersion\":\"%" PRId64 "\"", walk->revision);
     if (walk->more) {
         struct slice token = list_token(walk, walk->revision);
         buf_append_str(&out, ",\"continue\":");
@@ -151,12 +145,14 @@ static void list_answer(struct listing *walk, int64_t remaining)
             buf_printf(&out, ",\"remainingItemCount\":%" PRId64, remaining);
         }
     }
-    buf_append_str(&out, "},\"items\":[");
+    buf_append_byte(&out, '}');
+    shape_list_items(ex, &out);
     buf_append_slice(&out, buf_slice(&l->items));
-    buf_append_str(&out, "]}");
+    shape_list_end(&out);
     if (out.failed || l->items.failed) {
         exchange_no_memory(ex);
     } else {
+        ex->revision = walk->revision;
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);
@@ -167,7 +163,7 @@ static void list_counted(void *data, const struct kvp_result *r, const struct kv
 {
     struct listing *walk = data;
     struct exchange *ex = walk->ex;
-    if (ex->x == NULL) {
+    if (ex->peer == NULL) {
         listing_close(walk);
         exchange_back(ex);
         return;
@@ -192,7 +188,7 @@ static void list_done(struct listing *walk)
         .revision = walk->revision,
     };
     exchange_call(ex);
-    if (ex->api->host->range(ex->api->ctx, &range, list_counted, walk) != 0) {
+    if (ex->api->host->range(ex->ctx, &range, list_counted, walk) != 0) {
         exchange_back(ex);
         list_answer(walk, -1);
     }
@@ -258,6 +254,9 @@ void verb_list(struct exchange *ex)
     if (c->count > 0) {
         exchange_fail(ex, status_invalid(&ex->arena, slice_str("meta.k8s.io"),
                                          slice_str("ListOptions"), slice_of("", 0), c));
+        return;
+    }
+    if (!shape_allows_list(ex)) {
         return;
     }
     if (!selection_read(ex, &l->selection) || !listing_init(&l->listing, ex, &l->selection)) {

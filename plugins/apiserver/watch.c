@@ -7,6 +7,7 @@
 
 #include "plugins/apiserver/listing.h"
 #include "plugins/object/object.h"
+#include "plugins/apiserver/shape.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/verbs.h"
 
@@ -20,6 +21,7 @@ struct watching {
     struct listing listing; /* of the initial events */
     bool initial;           /* they are not all out yet */
     bool end_bookmark;      /* they end with a bookmark */
+    bool shown;             /* an object went out: tables have told their columns */
     struct kvp_watch *store;
     struct kvp_timer *deadline, *bookmark;
     int64_t next; /* revision the store watch is to begin at; 0 = from now on */
@@ -67,10 +69,9 @@ static void watching_end(struct watching *w)
 
 static void watching_error(struct watching *w, struct status s)
 {
-    struct buf *out = &w->ex->out;
-    buf_append_str(out, "{\"type\":\"ERROR\",\"object\":");
-    status_print(&s, out);
-    buf_append_str(out, "}\n");
+    exchange_event_begin(w->ex, "ERROR", w->seen);
+    status_print(&s, &w->ex->out);
+    exchange_event_end(w->ex);
     watching_end(w);
 }
 
@@ -80,22 +81,33 @@ static bool watching_write(struct watching *w, const char *type, struct slice va
 {
     struct buf *out = &w->ex->out;
     struct errmsg e;
-    buf_printf(out, "{\"type\":\"%s\",\"object\":", type);
-    int rc = stored_print(w->ex->request.type, value, revision, false, &w->scratch, out, &e);
-    buf_append_str(out, "}\n");
-    return rc == 0 && !out->failed;
+    exchange_event_begin(w->ex, type, revision);
+    int rc = shape_print(w->ex, value, revision, !w->shown, &w->scratch, out, &e);
+    exchange_event_end(w->ex);
+    if (rc != 0 || out->failed) {
+        exchange_event_drop(w->ex);
+        return false;
+    }
+    w->shown = true;
+    return true;
 }
 
-static void watching_write_bookmark(struct watching *w, bool ends_initial)
+/* False: out of memory, and nothing was written. */
+static bool watching_write_bookmark(struct watching *w, bool ends_initial)
 {
-    struct exchange *ex = w->ex;
-    struct slice version = object_api_version(ex->request.type, &ex->arena);
-    buf_printf(&ex->out,
-               "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"%s\",\"apiVersion\":\"%.*s\","
-               "\"metadata\":{\"resourceVersion\":\"%" PRId64 "\"%s}}}\n",
-               schema_type_name(ex->request.type), (int)version.len, (const char *)version.data,
-               w->seen,
-               ends_initial ? ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}" : "");
+    struct buf *out = &w->ex->out;
+    bool failed = out->failed;
+    arena_clear(&w->scratch);
+    exchange_event_begin(w->ex, "BOOKMARK", w->seen);
+    int rc = shape_print_bookmark(w->ex, w->seen, ends_initial, !w->shown, &w->scratch, out);
+    exchange_event_end(w->ex);
+    if (rc != 0 || out->failed) {
+        exchange_event_drop(w->ex);
+        out->failed = failed;
+        return false;
+    }
+    w->shown = true;
+    return true;
 }
 
 /* ---- changes ------------------------------------------------------------------------------- */
@@ -182,7 +194,7 @@ static void watching_store(struct watching *w)
         .ended = watching_ended,
         .data = w,
     };
-    int reason = key.failed ? KVP_NO_MEMORY : ex->api->host->watch(ex->api->ctx, &args, &w->store);
+    int reason = key.failed ? KVP_NO_MEMORY : ex->api->host->watch(ex->ctx, &args, &w->store);
     buf_close(&key);
     if (reason != 0) {
         w->store = NULL;
@@ -298,8 +310,9 @@ static void initial_done(struct listing *l)
     w->seen = l->revision;
     w->next = l->revision + 1;
     listing_close(l);
-    if (w->end_bookmark) {
-        watching_write_bookmark(w, true);
+    if (w->end_bookmark && !watching_write_bookmark(w, true)) {
+        watching_end(w); /* the client would wait for it */
+        return;
     }
     if (exchange_pump(w->ex)) {
         watching_store(w);
