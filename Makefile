@@ -94,6 +94,8 @@ PLUGIN_LIBS_apiserver := -lcrypto
 CLIENT_A := $(B)/libclient.a
 CONTROLLERS_C := $(call sources,plugins/controllers)
 CONTROLLERS_A := $(B)/libcontrollers.a
+SCHEDULER_C := $(call sources,plugins/scheduler)
+SCHEDULER_A := $(B)/libscheduler.a
 # The state machine of a hollow pod, which tests run without a host.
 HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.c)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
@@ -238,6 +240,11 @@ $(CONTROLLERS_A): $(call objects,$(CONTROLLERS_C))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+$(SCHEDULER_A): $(call objects,$(SCHEDULER_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
 define plane_object
 $(B)/obj/tests/plane/$(1)-entry.o: $(call plane_entry,$(1)) | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$$(call say,CC,$$<)
@@ -311,6 +318,11 @@ $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(PLUGIN_LIBS_apiserver) -lyaml -lm
+
+$(B)/tests/unit/scheduler/%: $(B)/obj/tests/unit/scheduler/%.o $(SCHEDULER_A) $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
 
 $(B)/tests/unit/controllers/%: $(B)/obj/tests/unit/controllers/%.o $(CONTROLLERS_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
