@@ -4,10 +4,12 @@
 
 #include "plugins/apiserver/exchange.h"
 
-/* Reads what is asked and whether it may be: what comes before the body. All texts are copied.
- * False: answered. */
-bool serve_read(struct exchange *ex, struct slice method, struct slice path, struct slice query,
-                const struct kvp_identity *identity);
+/* Reads what is asked; whether it can be is told by serve_admit. All texts are copied. False:
+ * answered. */
+bool serve_read(struct exchange *ex, struct slice method, struct slice path, struct slice query);
+/* The user is known: may he, and does it make sense? What comes before the body. False: answered.
+ */
+bool serve_admit(struct exchange *ex);
 /* Does it, once the body is there. */
 void serve_verb(struct exchange *ex);
 
