@@ -37,7 +37,8 @@ struct exchange {
     bool admitted;           /* who asks is known, and may */
     bool body_done;          /* all of the body is there */
     struct slice accept, content_type, audit_id, none_match;
-    struct slice etag;    /* of the answer; "" = none */
+    struct slice etag;                             /* of the answer; "" = none */
+    struct slice cache_control, expires, location; /* headers of the answer; "" = the usual, none */
     struct slice manager; /* who writes: fieldManager, else the user agent */
     struct buf body;
     struct media_answer media; /* the shape of objects in the answer */

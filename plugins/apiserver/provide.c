@@ -114,7 +114,9 @@ static void provide_request(void *data, struct kvp_call *c, const struct kvp_obj
                     (r->verb == KVP_VERB_DELETE && r->name.len == 0 &&
                      ex->request.verb == REQUEST_DELETECOLLECTION);
         if (fits) {
-            serve_verb(ex);
+            ex->admitted = true;
+            ex->body_done = true;
+            serve_go(ex);
         } else {
             exchange_fail(ex, status_bad_request(&ex->arena, "the options do not fit the verb"));
         }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "plugins/apiserver/authenticate.h"
+#include "plugins/apiserver/body.h"
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
@@ -16,7 +17,7 @@
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
 #define SERVE_BODY_BYTES_MAX (3u * 1024u * 1024u)
 
-void serve_verb(struct exchange *ex)
+static void serve_verb(struct exchange *ex)
 {
     if (sub_answer(ex) || review_answer(ex)) {
         return;
@@ -125,13 +126,18 @@ bool serve_admit(struct exchange *ex)
     return ex->request.kind == NULL || shape_choose(ex);
 }
 
+void serve_go(struct exchange *ex)
+{
+    if (ex->admitted && ex->body_done && body_translate(ex)) {
+        serve_verb(ex);
+    }
+}
+
 /* Whoever asks is known; the body may be there already, or not. */
 static void serve_authenticated(struct exchange *ex)
 {
     ex->admitted = serve_admit(ex);
-    if (ex->admitted && ex->body_done) {
-        serve_verb(ex);
-    }
+    serve_go(ex);
 }
 
 static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_request *r)
@@ -162,9 +168,7 @@ static void serve_body(void *data, struct kvp_http *x, struct kvp_bytes bytes, i
         exchange_fail(ex, status_too_large(&ex->arena, "limit is %u", SERVE_BODY_BYTES_MAX));
     } else if (last) {
         ex->body_done = true;
-        if (ex->admitted) {
-            serve_verb(ex);
-        }
+        serve_go(ex);
     }
 }
 

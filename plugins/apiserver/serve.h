@@ -10,8 +10,8 @@ bool serve_read(struct exchange *ex, struct slice method, struct slice path, str
 /* The user is known: may he, and does it make sense? What comes before the body. False: answered.
  */
 bool serve_admit(struct exchange *ex);
-/* Does it, once the body is there. */
-void serve_verb(struct exchange *ex);
+/* Does it, once the exchange is admitted and its body is done. */
+void serve_go(struct exchange *ex);
 
 /* Opens the port and takes all its paths. In init. 0, or a reason with the sentence in e;
  * KVP_UNSUPPORTED: this host has no network. */
