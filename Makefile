@@ -88,6 +88,12 @@ OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/object)
 APISERVER_C := $(call sources,plugins/apiserver)
 APISERVER_A := $(B)/libapiserver.a
 CLIENT_C := $(call sources,plugins/client)
+PLUGIN_LIBS_apiserver := -lcrypto
+CLIENT_A := $(B)/libclient.a
+CONTROLLERS_C := $(call sources,plugins/controllers)
+CONTROLLERS_A := $(B)/libcontrollers.a
+# The state machine of a hollow pod, which tests run without a host.
+HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.c)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
@@ -216,6 +222,16 @@ $(APISERVER_A): $(call objects,$(APISERVER_C))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+$(CLIENT_A): $(call objects,$(CLIENT_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(CONTROLLERS_A): $(call objects,$(CONTROLLERS_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
 	@mkdir -p $(dir $@)
@@ -276,7 +292,23 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(LIB_A)
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(PLUGIN_LIBS_apiserver) -lyaml -lm
+
+$(B)/tests/unit/controllers/%: $(B)/obj/tests/unit/controllers/%.o $(CONTROLLERS_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
+
+$(B)/tests/unit/hollow-node/%: $(B)/obj/tests/unit/hollow-node/%.o $(call objects,$(HOLLOW_PURE_C)) $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
+
+# The API server in the real host.
+$(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provide.o $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)

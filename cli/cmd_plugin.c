@@ -84,15 +84,49 @@ struct plugin_answers {
     size_t count;
 };
 
-/* Asks every endpoint. stop_at_failure: those behind one that fails are left alone. Returns 0, or
- * an exit code when any failed (printed); what the others said is in *a all the same. */
-static int plugin_ask(struct cli *cli, enum client_call_id id, const void *request,
-                      bool stop_at_failure, struct plugin_answers *a)
+/* Followers first, leaders last: what goes wrong with new code or settings shows where the plugin
+ * does not lead, and leadership does not meet half-changed members. Who does not answer is a
+ * follower: the change itself will tell. *list is the cli's own then. 0 or CLI_FAILURE. */
+static int plugin_leader_last(struct cli *cli, const char *const **list, size_t count)
+{
+    Etcdserverpb__StatusRequest request = ETCDSERVERPB__STATUS_REQUEST__INIT;
+    const char **sorted = arena_alloc(&cli->arena, (count + 1) * sizeof(*sorted));
+    const char **leaders = arena_alloc(&cli->arena, (count + 1) * sizeof(*leaders));
+    size_t followers = 0, leading = 0;
+    if (sorted == NULL || leaders == NULL) {
+        return cli_fail(cli, CLI_FAILURE, "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct errmsg e = {""};
+        Etcdserverpb__StatusResponse *s = NULL;
+        int code = cli_endpoint_call(cli, (*list)[i], CLIENT_STATUS, &request, &cli->arena,
+                                     (void **)&s, &e);
+        bool leads = code == GRPC_OK && s->header != NULL && s->leader != 0 &&
+                     s->leader == s->header->member_id;
+        if (leads) {
+            leaders[leading++] = (*list)[i];
+        } else {
+            sorted[followers++] = (*list)[i];
+        }
+    }
+    memcpy(sorted + followers, leaders, leading * sizeof(*leaders));
+    *list = sorted;
+    return 0;
+}
+
+/* Asks every endpoint. A change asks followers first and leaders last, and leaves alone those
+ * behind one that fails. Returns 0, or an exit code when any failed (printed); what the others said
+ * is in *a all the same. */
+static int plugin_ask(struct cli *cli, enum client_call_id id, const void *request, bool changes,
+                      struct plugin_answers *a)
 {
     const char *const *endpoints = NULL;
     size_t count = 0;
     *a = (struct plugin_answers){0};
     int rc = cli_endpoints(cli, true, &endpoints, &count);
+    if (rc == 0 && changes && count > 1) {
+        rc = plugin_leader_last(cli, &endpoints, count);
+    }
     if (rc != 0) {
         return rc;
     }
@@ -109,7 +143,7 @@ static int plugin_ask(struct cli *cli, enum client_call_id id, const void *reque
             continue;
         }
         rc = plugin_say(cli, endpoints[i], count, &e);
-        if (stop_at_failure) {
+        if (changes) {
             if (i + 1 < count) {
                 fprintf(stderr, "Nothing was changed at the %zu endpoint%s after it.\n",
                         count - i - 1, count - i > 2 ? "s" : "");

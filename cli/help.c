@@ -96,7 +96,7 @@ const struct command cli_commands[] = {
      "load its file again, with other settings",
      "Settings that are not named stay as they are; those of a reload last until kvd ends. When\n"
      "anything fails, the old code and the old settings stay in force, and no further endpoint is\n"
-     "asked.",
+     "asked. Of several endpoints the followers come first, the leader last.",
      cmd_plugin_options, cmd_plugin_reload},
     {"plugin enable", "[options] <plugin>", "lift its quarantine, or start it when disabled", NULL,
      cmd_plugin_options, cmd_plugin_enable},

@@ -27,8 +27,7 @@
  * Watched all the time, and a failure too: calls from a wrong thread, from outside a callback or
  * inside offloaded work; use of timers, watches, caches, queues, transactions or requests that have
  * ended; at t_close memory of `alloc` and `dup` that was not released, transactions neither
- * committed nor freed. The host's objects (object, provide, call_*), authorize: KVP_UNSUPPORTED
- * here. */
+ * committed nor freed. authorize says OK here, unless t_fail makes it refuse. */
 #ifndef KVPLUGIN_TEST_H
 #define KVPLUGIN_TEST_H
 
@@ -122,7 +121,8 @@ T_EXPORT size_t t_leases(void);
 /* ---- faults ------------------------------------------------------------------------------------
  * `call` is a name of the table in kvplugin.h: "get", "range", "put", "put_if", "del", "del_if",
  * "txn_commit", "watch", "lease_grant", "lease_renew", "lease_revoke", "timer", "cache_open",
- * "queue_open", "controller", "post", "offload"; writes of items are counted as "put", "put_if" and
+ * "queue_open", "controller", "post", "offload", "object", "authorize", "http_listen" (REFUSED: the
+ * port could not be opened); writes of items are counted as "put", "put_if" and
  * "txn_commit", what caches ask as "range" and "watch". n: 1 = the next such call. */
 /* It is accepted and answered REFUSED with this reason (KVP_UNAVAILABLE, KVP_COMPACTED, ...). */
 T_EXPORT void t_fail(const char *call, unsigned n, int32_t reason);
@@ -208,6 +208,45 @@ T_EXPORT int t_http_ended(const struct t_http *x);
 /* The client reads no more (1) or goes on (0): more than 64 KiB unread make http_write say BUSY. */
 T_EXPORT void t_http_stall(struct t_http *x, int stall);
 T_EXPORT void t_http_cancel(struct t_http *x); /* the client goes away */
+
+/* ---- objects -----------------------------------------------------------------------------------
+ * What the plugin asks for is answered by the best provider that fits: the test's (t_provide)
+ * before its own (provide). */
+struct t_call; /* a request of the plugin, until t_close */
+/* c may be answered inside or later; r and identity live as long as c. */
+typedef void t_provider_fn(void *data, struct t_call *c, const struct kvp_object_request *r,
+                           const struct kvp_identity *identity);
+/* The test provides; each name may be "*". */
+T_EXPORT void t_provide(const char *group, const char *version, const char *resource,
+                        t_provider_fn *request, void *data);
+T_EXPORT void t_answer(struct t_call *c, int32_t status, const char *body, int64_t revision);
+T_EXPORT void t_event(struct t_call *c, const char *type, const char *object, int64_t revision);
+T_EXPORT int t_call_gone(const struct t_call *c); /* 1: answered, or the plugin wants it no more */
+
+/* The test asks what the plugin provides; it is told with the next t_advance. */
+struct t_object; /* until t_close */
+struct t_object_args {
+    uint32_t size;
+    uint32_t leads; /* 1: asked by a plugin that leads: writes of the call carry a stamp */
+    struct kvp_object_request request;
+    const struct kvp_identity *identity; /* NULL = that of a plugin named test */
+};
+struct t_event {
+    const char *type;
+    struct kvp_bytes object;
+    int64_t revision;
+};
+T_EXPORT struct t_object *t_object_open(const struct t_object_args *a);
+/* 0 = no answer yet; -1 = the end without one, t_object_reason tells why. */
+T_EXPORT int32_t t_object_status(const struct t_object *o);
+T_EXPORT int32_t t_object_reason(const struct t_object *o);
+T_EXPORT struct kvp_bytes t_object_body(const struct t_object *o); /* with a NUL behind */
+T_EXPORT int64_t t_object_revision(const struct t_object *o);
+/* The i-th event of a watch, from 0 on; i past the last: returns 0. */
+T_EXPORT int t_object_event(const struct t_object *o, size_t i, struct t_event *out);
+/* The asker takes nothing (1) or goes on (0): more than 64 KiB waiting make call_event say BUSY. */
+T_EXPORT void t_object_stall(struct t_object *o, int stall);
+T_EXPORT void t_object_cancel(struct t_object *o); /* the asker goes away */
 
 #ifdef __cplusplus
 }

@@ -598,11 +598,11 @@ enum kvp_verb {
     KVP_VERB_GET = 1,
     KVP_VERB_LIST = 2,
     KVP_VERB_WATCH = 3,
-    KVP_VERB_CREATE = 4,
+    KVP_VERB_CREATE = 4, /* name: only with a subresource, else the object has it */
     KVP_VERB_UPDATE = 5,
     KVP_VERB_PATCH = 6,
-    KVP_VERB_DELETE = 7,
-    KVP_VERB_BIND = 8 /* pods/binding: body names the node */
+    KVP_VERB_DELETE = 7, /* without a name: the collection, as query selects */
+    KVP_VERB_BIND = 8    /* pods/binding: body names the node */
 };
 
 struct kvp_object_request {
@@ -932,6 +932,11 @@ struct kvp_host {
     int (*http_certificate)(struct kvp_listener *listener, struct kvp_bytes cert_pem,
                             struct kvp_bytes key_pem, struct kvp_bytes client_ca_pem,
                             struct kvp_errmsg *e);
+
+    /* The member's data directory, for files that belong to this machine and not into the store
+     * (keys, certificates): keep to files and folders of names of your own. Lives as long as the
+     * process. Never NULL; "" = this host has none. Any thread. */
+    const char *(*data_dir)(struct kvp_ctx *ctx);
 };
 
 #ifdef __cplusplus

@@ -5,7 +5,9 @@
 #include <kvplugin.h>
 #include <stdbool.h>
 
+#include "base/hashmap.h"
 #include "base/slice.h"
+#include "plugins/apiserver/address.h"
 
 /* The options, as the table in apiserver.c fills them. */
 struct apiserver_conf {
@@ -13,6 +15,19 @@ struct apiserver_conf {
     int64_t port;
     const char *advertise; /* host:port told in discovery */
     int32_t insecure_allow_all;
+    int32_t insecure_http;
+    int32_t anonymous_auth;
+    const char *tls_cert_file, *tls_private_key_file, *client_ca_file;
+    const char *service_account_key_file, *service_account_signing_key_file;
+    const char *service_account_issuer, *api_audiences;
+    const char *service_cluster_ip_range;
+    const char *service_node_port_range;
+};
+
+/* Where addresses and node ports of services come from. */
+struct service_ranges {
+    struct address_range addresses;
+    uint32_t port_first, port_count;
 };
 
 struct apiserver {
@@ -21,8 +36,13 @@ struct apiserver {
     const struct apiserver_conf *conf;
     struct kvp_listener *listener;
     uint32_t port;
+    struct pki *pki;       /* keys and certificates */
+    struct issuer *issuer; /* of tokens */
+    struct service_ranges ranges;
     struct bootstrap *bootstrap; /* while this member leads */
     struct openapi *openapi;     /* once somebody has asked for it */
+    struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
+    struct exchange *answered;   /* of plugins, to be freed; by next_answered */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

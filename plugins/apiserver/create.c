@@ -6,6 +6,7 @@
 
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
+#include "plugins/apiserver/service.h"
 #include "plugins/object/defaults.h"
 #include "plugins/object/metadata.h"
 #include "plugins/object/validate.h"
@@ -18,11 +19,13 @@
 
 struct create {
     struct exchange *ex;
-    struct object object;
-    bool generated; /* the name is */
+    struct object object; /* wanted */
+    bool generated;       /* the name is */
     unsigned tries;
     int64_t space_revision; /* 0 = no namespace to look at */
-    struct slice key, value;
+    struct object now;      /* what this try stores */
+    struct allocation allocation;
+    struct commit commit;
 };
 
 static void create_try(struct create *c);
@@ -30,61 +33,8 @@ static void create_try(struct create *c);
 static struct status_about create_about(struct create *c)
 {
     struct status_about about = request_about(&c->ex->request);
-    about.name = object_text(&c->object, "metadata.name");
+    about.name = object_text(&c->now, "metadata.name");
     return about;
-}
-
-static void create_answer(void *data, const struct kvp_result *r, const struct kvp_txn_result *t);
-
-/* "Only if": what a transaction compares. */
-static int create_compare(struct exchange *ex, struct kvp_txn *txn, struct slice key,
-                          uint32_t target, int64_t number)
-{
-    struct kvp_compare compare = {.size = sizeof compare,
-                                  .target = target,
-                                  .relation = KVP_EQUAL,
-                                  .key = kvp_of_slice(key),
-                                  .number = number};
-    return ex->api->host->txn_compare(txn, &compare);
-}
-
-static void create_commit(struct create *c)
-{
-    struct exchange *ex = c->ex;
-    const struct kvp_host *host = ex->api->host;
-    struct kvp_txn *txn = host->txn_new(ex->api->ctx);
-    struct buf space;
-    buf_init(&space);
-    exchange_call(ex);
-    if (txn == NULL) {
-        exchange_not_called(ex, KVP_UNAVAILABLE);
-        return;
-    }
-    stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), ex->request.space, &space);
-    struct kvp_put put = {
-        .size = sizeof put, .key = kvp_of_slice(c->key), .value = kvp_of_slice(c->value)};
-    struct kvp_range get = {.size = sizeof get, .key = put.key, .limit = 1};
-    struct kvp_range get_space = {
-        .size = sizeof get_space, .key = kvp_bytes_of(space.data, space.len), .limit = 1};
-    int rc =
-        space.failed ? KVP_NO_MEMORY : create_compare(ex, txn, c->key, KVP_CMP_CREATE_REVISION, 0);
-    rc = rc == 0 ? host->txn_get(txn, KVP_ELSE, &get) : rc;
-    if (rc == 0 && c->space_revision != 0) {
-        rc = create_compare(ex, txn, buf_slice(&space), KVP_CMP_MOD_REVISION, c->space_revision);
-        rc = rc == 0 ? host->txn_get(txn, KVP_ELSE, &get_space) : rc;
-    }
-    if (rc == 0 && !ex->query.dry_run) {
-        rc = host->txn_put(txn, KVP_THEN, &put);
-    }
-    buf_close(&space);
-    if (rc != 0) {
-        host->txn_free(txn);
-    } else {
-        rc = host->txn_commit(txn, create_answer, c);
-    }
-    if (rc != 0) {
-        exchange_not_called(ex, rc);
-    }
 }
 
 /* The namespace's row, or none. True: an object may be created in it. */
@@ -147,7 +97,7 @@ static void create_read_space(struct create *c)
     stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), ex->request.space, &key);
     exchange_call(ex);
     int reason = key.failed ? KVP_NO_MEMORY
-                            : ex->api->host->get(ex->api->ctx, kvp_bytes_of(key.data, key.len),
+                            : ex->api->host->get(ex->ctx, kvp_bytes_of(key.data, key.len),
                                                  create_space_answer, c);
     buf_close(&key);
     if (reason != 0) {
@@ -155,20 +105,23 @@ static void create_read_space(struct create *c)
     }
 }
 
-static void create_answer(void *data, const struct kvp_result *r, const struct kvp_txn_result *t)
+static void create_again(void *data)
 {
-    struct create *c = data;
+    create_try(data);
+}
+
+static void create_committed(struct commit *commit, enum commit_end end, int64_t revision,
+                             const struct kvp_row *row)
+{
+    struct create *c = commit->data;
     struct exchange *ex = c->ex;
-    if (!exchange_back_well(ex, r)) {
-        return;
-    }
-    if (t->succeeded) {
-        answer_stored(ex, 201, c->value, ex->query.dry_run ? 0 : r->revision);
-        return;
-    }
     struct status_about about = create_about(c);
+    if (end == COMMIT_DONE) {
+        answer_stored(ex, 201, commit->value, ex->query.dry_run ? 0 : revision);
+        return;
+    }
     c->tries++;
-    if (t->ops[0].row_count > 0) {
+    if (end == COMMIT_CHANGED) {
         if (!c->generated) {
             exchange_fail(ex, status_exists(&ex->arena, &about));
         } else if (c->tries >= CREATE_TRIES) {
@@ -176,56 +129,71 @@ static void create_answer(void *data, const struct kvp_result *r, const struct k
         } else {
             create_try(c);
         }
-        return;
-    }
-    /* The namespace has changed. */
-    const struct kvp_op_result *space = &t->ops[t->count - 1];
-    if (c->tries >= CREATE_TRIES) {
+    } else if (end == COMMIT_TAKEN) {
+        service_taken(ex, &c->allocation, &c->now, commit->taken, create_again, c);
+    } else if (c->tries >= CREATE_TRIES) {
         exchange_fail(ex, status_server_timeout(&ex->arena, &about, "create"));
-    } else if (create_check_space(c, space->row_count > 0 ? &space->rows[0] : NULL)) {
+    } else if (create_check_space(c, row)) {
         create_try(c);
     }
+}
+
+static void create_commit(struct create *c)
+{
+    struct exchange *ex = c->ex;
+    struct object *o = &c->now;
+    struct commit *commit = &c->commit;
+    struct buf text;
+    *commit = (struct commit){.ex = ex,
+                              .space_revision = c->space_revision,
+                              .claims = &c->allocation.claims,
+                              .owner = service_owner(o, &ex->arena),
+                              .done = create_committed,
+                              .data = c};
+    buf_init(&text);
+    int rc = stored_encode(o, &text);
+    commit->value = rc == 0 ? arena_dup(&ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
+    buf_clear(&text);
+    stored_key(o->type, ex->request.space, object_text(o, "metadata.name"), &text);
+    commit->key = text.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&text));
+    buf_close(&text);
+    if (commit->value.data == NULL || commit->key.data == NULL || commit->owner.data == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    commit_run(commit);
 }
 
 /* Gives the object its identity, checks it and writes it. */
 static void create_try(struct create *c)
 {
     struct exchange *ex = c->ex;
-    struct object *o = &c->object;
+    struct object *o = &c->now;
     struct metadata_facts facts;
-    struct buf text;
     facts.now_seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     ex->api->host->random(ex->api->ctx, facts.random, sizeof facts.random);
-    if (c->generated) {
-        object_remove(o, "metadata.name");
-    }
     struct causes *causes = arena_alloc(&ex->arena, sizeof *causes);
-    buf_init(&text);
-    int rc = metadata_prepare_create(o, &facts);
+    int rc = causes == NULL ? ERR_NOMEM : object_copy(&c->object, &ex->arena, o);
+    rc = rc == 0 ? metadata_prepare_create(o, &facts) : rc;
     rc = rc == 0 ? managed_update(o, NULL, ex->manager, ex->request.sub, facts.now_seconds) : rc;
-    if (rc != 0 || causes == NULL) {
+    if (rc == 0) {
+        causes_init(causes, &ex->arena);
+        rc = service_complete(&ex->api->ranges, o, causes);
+    }
+    if (rc != 0) {
         exchange_no_memory(ex);
         return;
     }
-    causes_init(causes, &ex->arena);
     validate_create(o, causes);
-    if (causes->count > 0) {
+    if (causes->failed) {
+        exchange_no_memory(ex);
+    } else if (causes->count > 0) {
         exchange_fail(ex, status_invalid(&ex->arena, ex->request.group,
                                          slice_str(schema_type_name(o->type)),
                                          object_text(o, "metadata.name"), causes));
-        return;
+    } else if (service_allocate(ex, &c->allocation, o, NULL)) {
+        create_commit(c);
     }
-    rc = stored_encode(o, &text);
-    c->value = rc == 0 ? arena_dup(&ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
-    buf_clear(&text);
-    stored_key(o->type, ex->request.space, object_text(o, "metadata.name"), &text);
-    c->key = text.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&text));
-    buf_close(&text);
-    if (c->value.data == NULL || c->key.data == NULL || causes->failed) {
-        exchange_no_memory(ex);
-        return;
-    }
-    create_commit(c);
 }
 
 void create_object(struct exchange *ex, struct object *o)
@@ -237,6 +205,7 @@ void create_object(struct exchange *ex, struct object *o)
     }
     c->ex = ex;
     c->object = *o;
+    c->now = *o;
     c->generated =
         object_text(o, "metadata.name").len == 0 && object_text(o, "metadata.generateName").len > 0;
     metadata_dedupe_owners(&c->object);

@@ -116,6 +116,14 @@ static void print_verbs(uint32_t verbs, struct buf *out)
 
 /* ---- plain --------------------------------------------------------------------------------- */
 
+/* What a subresource takes or answers. */
+static const struct schema_type *sub_type(const struct schema_resource *r,
+                                          const struct schema_sub *sub)
+{
+    const struct schema_type *t = schema_at(sub, sub->type);
+    return t == NULL ? type_of(r) : t;
+}
+
 /* Whether a subresource has a type of another group version than its resource. */
 static bool is_foreign(const struct schema_resource *r, const struct schema_type *t)
 {
@@ -127,7 +135,7 @@ static bool is_foreign(const struct schema_resource *r, const struct schema_type
 static void print_subresource(const struct schema_resource *r, const struct schema_sub *sub,
                               struct buf *out)
 {
-    const struct schema_type *t = schema_at(sub, sub->type);
+    const struct schema_type *t = sub_type(r, sub);
     buf_printf(out, ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s,",
                schema_text(r, r->plural), schema_text(sub, sub->name),
                r->rules & SCHEMA_RULE_NAMESPACED ? "true" : "false");
@@ -245,7 +253,7 @@ static void print_discovered(const struct schema_resource *r, struct buf *out)
         if (request_serves(r, subs + i)) {
             buf_printf(out, "%s{\"subresource\":\"%s\",", first ? ",\"subresources\":[" : ",",
                        schema_text(subs + i, subs[i].name));
-            print_response_kind(r, schema_at(subs + i, subs[i].type), out);
+            print_response_kind(r, sub_type(r, subs + i), out);
             buf_append_byte(out, ',');
             print_verbs(subs[i].verbs, out);
             buf_append_byte(out, '}');

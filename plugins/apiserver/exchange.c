@@ -1,84 +1,33 @@
 /* exchange.c - requests, answers, and the counting of what is under way for them. */
 #include "plugins/apiserver/exchange.h"
 
-#include <stdio.h>
-
+#include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/pretty.h"
 #include "plugins/object/quote.h"
 
 /* What one object and its answer may cost: a body of 3 MiB as a tree, changed and written. */
-#define EXCHANGE_BYTES_MAX   (256u * 1024u * 1024u)
-#define EXCHANGE_PIECE_BYTES (64u * 1024u) /* http_write always takes so much when it is idle */
-#define EXCHANGE_HEADERS     (8u + EXCHANGE_WARNINGS_MAX)
+#define EXCHANGE_BYTES_MAX (256u * 1024u * 1024u)
 
-static struct slice exchange_header(struct exchange *ex, const struct kvp_http_request *r,
-                                    const char *name)
-{
-    for (size_t i = 0; i < r->header_count; i++) {
-        if (slice_eq(slice_of_kvp(r->headers[i].name), slice_str(name))) {
-            struct slice copy = arena_dup(&ex->arena, slice_of_kvp(r->headers[i].value));
-            return copy.data == NULL ? slice_of("", 0) : copy;
-        }
-    }
-    return slice_of("", 0);
-}
-
-/* Browsers and the tools of terminals. */
-static bool exchange_is_human(struct slice user_agent)
-{
-    return slice_starts_with(user_agent, slice_str("curl")) ||
-           slice_starts_with(user_agent, slice_str("Wget")) ||
-           slice_starts_with(user_agent, slice_str("Mozilla/5.0"));
-}
-
-/* The caller's, or a new one. */
-static void exchange_set_audit_id(struct exchange *ex)
-{
-    char text[37];
-    uint8_t u[16];
-    if (ex->audit_id.len > 0) {
-        return;
-    }
-    ex->api->host->random(ex->api->ctx, u, sizeof u);
-    snprintf(text, sizeof text,
-             "%02x%02x%02x%02x-%02x%02x-4%x%02x-a%x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
-             u[3], u[4], u[5], u[6] & 15, u[7], u[8] & 15, u[9], u[10], u[11], u[12], u[13], u[14],
-             u[15]);
-    struct slice copy = arena_dup(&ex->arena, slice_str(text));
-    ex->audit_id = copy.data == NULL ? slice_of("", 0) : copy;
-}
-
-struct exchange *exchange_new(struct apiserver *api, struct kvp_http *x,
-                              const struct kvp_http_request *r)
+struct exchange *exchange_new(struct apiserver *api, const struct carrier *carrier, void *peer,
+                              struct kvp_ctx *ctx)
 {
     struct exchange *ex = mem_zalloc(sizeof *ex);
     if (ex == NULL) {
         return NULL;
     }
     ex->api = api;
-    ex->x = x;
+    ex->carrier = carrier;
+    ex->peer = peer;
+    ex->ctx = ctx;
     arena_init(&ex->arena, EXCHANGE_BYTES_MAX);
     buf_init(&ex->body);
     buf_init(&ex->out);
-    ex->accept = exchange_header(ex, r, "accept");
-    ex->content_type = exchange_header(ex, r, "content-type");
-    ex->audit_id = exchange_header(ex, r, "audit-id");
-    ex->none_match = exchange_header(ex, r, "if-none-match");
-    ex->manager = exchange_header(ex, r, "user-agent");
-    ex->human = exchange_is_human(ex->manager);
-    for (size_t i = 0; i < ex->manager.len; i++) {
-        if (ex->manager.data[i] == '/') {
-            ex->manager.len = i;
-        }
-    }
-    exchange_set_audit_id(ex);
-    ex->head = slice_eq(slice_of_kvp(r->method), slice_str("HEAD"));
     return ex;
 }
 
 static void exchange_free_when_done(struct exchange *ex)
 {
-    if (ex->x == NULL && ex->calls == 0) {
+    if (ex->peer == NULL && ex->calls == 0) {
         arena_close(&ex->arena);
         buf_close(&ex->body);
         buf_close(&ex->out);
@@ -88,7 +37,7 @@ static void exchange_free_when_done(struct exchange *ex)
 
 void exchange_closed(struct exchange *ex)
 {
-    ex->x = NULL;
+    ex->peer = NULL;
     if (ex->gone != NULL) {
         ex->gone(ex);
     }
@@ -102,7 +51,7 @@ void exchange_call(struct exchange *ex)
 
 bool exchange_back(struct exchange *ex)
 {
-    bool there = ex->x != NULL;
+    bool there = ex->peer != NULL;
     ex->calls--;
     exchange_free_when_done(ex);
     return there;
@@ -117,6 +66,9 @@ struct status exchange_status(struct exchange *ex, int reason, const char *text)
     case KVP_STOPPED:
     case KVP_CANCELED:
         return status_unavailable(a, "apiserver is shutting down");
+    case KVP_FENCED:
+    case KVP_NOT_LEADER:
+        return status_unavailable(a, "whoever asks does not lead: %s", text);
     case KVP_TOO_LARGE:
         return status_too_large(a, "etcdserver: request is too large");
     case KVP_NO_SPACE:
@@ -173,72 +125,49 @@ void exchange_warn(struct exchange *ex, struct slice text)
     }
 }
 
-static struct kvp_pair exchange_pair(const char *name, struct slice value)
-{
-    return (struct kvp_pair){kvp_str(name), kvp_of_slice(value)};
-}
-
 static bool exchange_respond(struct exchange *ex, int code, const char *content_type)
 {
-    struct kvp_pair headers[EXCHANGE_HEADERS];
-    size_t n = 0;
-    if (ex->x == NULL || ex->answered) {
+    if (ex->peer == NULL || ex->answered) {
         return false;
     }
     ex->answered = true;
-    headers[n++] = exchange_pair("content-type", slice_str(content_type));
-    struct slice cache = slice_str(ex->etag.len > 0 ? "public" : "no-cache, private");
-    headers[n++] =
-        exchange_pair("cache-control", ex->cache_control.len > 0 ? ex->cache_control : cache);
-    headers[n++] = exchange_pair("audit-id", ex->audit_id);
-    if (ex->etag.len > 0) {
-        headers[n++] = exchange_pair("etag", ex->etag);
-        headers[n++] = exchange_pair("vary", slice_str("Accept"));
-    }
-    if (ex->expires.len > 0) {
-        headers[n++] = exchange_pair("expires", ex->expires);
-    }
-    if (ex->location.len > 0) {
-        headers[n++] = exchange_pair("location", ex->location);
-    }
-    for (size_t i = 0; i < ex->warning_count; i++) {
-        headers[n++] = exchange_pair("warning", ex->warnings[i]);
-    }
-    return ex->api->host->http_respond(ex->x, (uint32_t)code, headers, n) == 0;
+    return ex->carrier->respond(ex, code, content_type);
 }
 
 bool exchange_pump(struct exchange *ex)
 {
-    const struct kvp_host *host = ex->api->host;
-    while (ex->x != NULL && ex->sent < ex->out.len) {
-        size_t left = ex->out.len - ex->sent;
-        size_t len = left < EXCHANGE_PIECE_BYTES ? left : EXCHANGE_PIECE_BYTES;
-        if (host->http_write(ex->x, kvp_bytes_of(ex->out.data + ex->sent, len)) != 0) {
-            return false;
-        }
-        ex->sent += len;
-    }
-    if (ex->x == NULL) {
+    if (ex->peer == NULL || ex->finished || !ex->carrier->hand_on(ex)) {
         return false;
+    }
+    if (ex->last) {
+        ex->finished = true;
+        ex->carrier->finish(ex);
     }
     buf_clear(&ex->out);
     ex->sent = 0;
-    if (ex->last && !ex->finished) {
-        ex->finished = true;
-        host->http_finish(ex->x);
-    }
     return true;
+}
+
+void exchange_writable(struct exchange *ex)
+{
+    if (exchange_pump(ex) && !ex->last && ex->drained != NULL) {
+        ex->drained(ex);
+    }
+}
+
+static void exchange_break_off(struct exchange *ex)
+{
+    ex->last = true;
+    ex->finished = true;
+    ex->carrier->break_off(ex);
 }
 
 /* A body of two parts. */
 static void exchange_answer_all(struct exchange *ex, int code, const char *content_type,
                                 struct slice body, const char *tail)
 {
-    if (ex->x != NULL && ex->answered && !ex->last) {
-        /* A stream has begun: all that can be said is that it broke. */
-        ex->last = true;
-        ex->finished = true;
-        ex->api->host->http_abort(ex->x);
+    if (ex->peer != NULL && ex->answered && !ex->last) {
+        exchange_break_off(ex); /* a stream has begun: no more can be said */
         return;
     }
     if (!exchange_respond(ex, code, content_type)) {
@@ -247,7 +176,7 @@ static void exchange_answer_all(struct exchange *ex, int code, const char *conte
     buf_clear(&ex->out);
     ex->sent = 0;
     if (!ex->head && (!buf_append_slice(&ex->out, body) || !buf_append_str(&ex->out, tail))) {
-        ex->api->host->http_abort(ex->x);
+        exchange_break_off(ex);
         return;
     }
     ex->last = true;
@@ -267,7 +196,7 @@ void exchange_json(struct exchange *ex, int code, struct slice body)
     pretty = pretty && pretty_print(body, &laid_out) && !laid_out.failed;
     /* Go's encoder ends compact texts with a line, and only those. */
     exchange_answer_all(ex, code, "application/json", pretty ? buf_slice(&laid_out) : body,
-                        pretty ? "" : "\n");
+                        pretty || !ex->carrier->speaks_http ? "" : "\n");
     buf_close(&laid_out);
 }
 
@@ -285,8 +214,21 @@ void exchange_no_memory(struct exchange *ex)
     exchange_fail(ex, status_internal(&ex->arena, "out of memory"));
 }
 
+void exchange_no_path(struct exchange *ex)
+{
+    if (ex->carrier->speaks_http) {
+        exchange_answer(ex, 404, "text/plain; charset=utf-8", slice_str("404 page not found\n"));
+        return;
+    }
+    struct status s = {.code = 404,
+                       .reason = "NotFound",
+                       .message = slice_str("the server could not find the requested resource")};
+    exchange_fail(ex, s);
+}
+
 void exchange_stream(struct exchange *ex, const char *content_type)
 {
+    ex->stream = true;
     exchange_respond(ex, 200, content_type);
 }
 
@@ -294,4 +236,21 @@ void exchange_end(struct exchange *ex)
 {
     ex->last = true;
     exchange_pump(ex);
+}
+
+void exchange_event_begin(struct exchange *ex, const char *type, int64_t revision)
+{
+    ex->event_at = ex->out.len;
+    ex->carrier->event_begin(ex, type, revision);
+}
+
+void exchange_event_end(struct exchange *ex)
+{
+    ex->carrier->event_end(ex);
+}
+
+void exchange_event_drop(struct exchange *ex)
+{
+    ex->out.len = ex->event_at;
+    ex->out.failed = false;
 }

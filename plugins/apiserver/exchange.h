@@ -1,4 +1,5 @@
-/* exchange.h - one request on its way through the server, and its answer.
+/* exchange.h - one request on its way through the server, and its answer: of an HTTP client or of
+ * another plugin, which makes no difference to the verbs.
  *
  * It lives from begin to the last of: the client is answered or gone, and every store call made for
  * it has called back. Store calls are counted (exchange_call before, exchange_back first thing in
@@ -21,8 +22,10 @@
 
 struct exchange {
     struct apiserver *api;
-    struct kvp_http *x; /* NULL: the client is gone, or answered to the end */
-    struct arena arena; /* of everything that lives as long as the exchange */
+    const struct carrier *carrier;
+    void *peer;          /* kvp_http or kvp_call. NULL: gone, or answered to the end */
+    struct kvp_ctx *ctx; /* of all store calls made for it; clock, chance and timers: api->ctx */
+    struct arena arena;  /* of everything that lives as long as the exchange */
     struct request request;
     struct query query;
     struct slice query_text;
@@ -36,10 +39,13 @@ struct exchange {
     bool pretty;               /* JSON is laid out for people */
     bool head;                 /* HEAD: an answer without its body */
     bool answered;             /* the header is out */
+    bool stream;               /* begun by exchange_stream */
     bool finished;             /* the end is told to the host */
     bool last;                 /* nothing follows what is in out */
     struct buf out;
-    size_t sent; /* of out */
+    size_t sent;      /* of out */
+    size_t event_at;  /* where the newest event begins in out */
+    int64_t revision; /* of the answer: for plugins, which need not look for it in the object */
     struct slice warnings[EXCHANGE_WARNINGS_MAX];
     size_t warning_count;
     unsigned calls; /* store calls that have not called back */
@@ -47,11 +53,16 @@ struct exchange {
     /* Streams: all of out was taken; the client is gone. NULL = not a stream. */
     void (*drained)(struct exchange *ex);
     void (*gone)(struct exchange *ex);
+    /* Of a plugin (carrier_call.c). */
+    struct hash_node call_node;
+    struct exchange *next_answered;
+    int code;
+    const char *answer_type;
 };
 
-/* Begins an exchange; parts of r that are needed later are copied. NULL: out of memory. */
-struct exchange *exchange_new(struct apiserver *api, struct kvp_http *x,
-                              const struct kvp_http_request *r);
+/* Begins an exchange (carrier.h has the two ways to do so). NULL: out of memory. */
+struct exchange *exchange_new(struct apiserver *api, const struct carrier *carrier, void *peer,
+                              struct kvp_ctx *ctx);
 /* The client is gone or has everything: frees the exchange now or after its last store call. */
 void exchange_closed(struct exchange *ex);
 
@@ -71,6 +82,8 @@ void exchange_answer(struct exchange *ex, int code, const char *content_type, st
 void exchange_json(struct exchange *ex, int code, struct slice body);
 void exchange_fail(struct exchange *ex, struct status s);
 void exchange_no_memory(struct exchange *ex);
+/* Nothing is there: 404 as text for HTTP clients. */
+void exchange_no_path(struct exchange *ex);
 /* A header of its own for the answer to come; texts are kept by the caller. */
 void exchange_warn(struct exchange *ex, struct slice text);
 
@@ -79,5 +92,13 @@ void exchange_stream(struct exchange *ex, const char *content_type);
 /* Hands on what the client takes; true when all of out was taken. */
 bool exchange_pump(struct exchange *ex);
 void exchange_end(struct exchange *ex);
+/* The client reads on. */
+void exchange_writable(struct exchange *ex);
+
+/* One event of a watch: its object is appended to out between the two. */
+void exchange_event_begin(struct exchange *ex, const char *type, int64_t revision);
+void exchange_event_end(struct exchange *ex);
+/* Instead of the end: as if it had not begun. */
+void exchange_event_drop(struct exchange *ex);
 
 #endif

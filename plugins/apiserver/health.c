@@ -109,7 +109,7 @@ bool health_answer(struct exchange *ex, struct slice path)
         return true;
     }
     exchange_call(ex);
-    if (ex->api->host->get(ex->api->ctx, kvp_str("/registry/health"), health_read, h) != 0) {
+    if (ex->api->host->get(ex->ctx, kvp_str("/registry/health"), health_read, h) != 0) {
         health_tell(h, fine);
         exchange_back(ex);
     }

@@ -133,7 +133,7 @@ static void listing_answer(void *data, const struct kvp_result *r, const struct 
 {
     struct listing *l = data;
     struct exchange *ex = l->ex;
-    if (ex->x == NULL) {
+    if (ex->peer == NULL) {
         listing_close(l);
         exchange_back(ex);
         return;
@@ -194,7 +194,7 @@ void listing_page(struct listing *l)
         range.limit = left;
     }
     exchange_call(ex);
-    int reason = ex->api->host->range(ex->api->ctx, &range, listing_answer, l);
+    int reason = ex->api->host->range(ex->ctx, &range, listing_answer, l);
     if (reason != 0) {
         listing_close(l);
         exchange_not_called(ex, reason);

@@ -15,6 +15,7 @@ void answer_stored(struct exchange *ex, int code, struct slice value, int64_t re
     struct buf out;
     struct errmsg e = {.text = ""};
     buf_init(&out);
+    ex->revision = revision;
     if (!shape_allows_object(ex)) {
         return;
     }
@@ -66,7 +67,7 @@ void verb_get(struct exchange *ex)
         exchange_no_memory(ex);
     } else {
         exchange_call(ex);
-        int reason = ex->api->host->range(ex->api->ctx, &range, get_answer, ex);
+        int reason = ex->api->host->range(ex->ctx, &range, get_answer, ex);
         if (reason != 0) {
             exchange_not_called(ex, reason);
         }
@@ -151,6 +152,7 @@ static void list_answer(struct listing *walk, int64_t remaining)
     if (out.failed || l->items.failed) {
         exchange_no_memory(ex);
     } else {
+        ex->revision = walk->revision;
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);
@@ -161,7 +163,7 @@ static void list_counted(void *data, const struct kvp_result *r, const struct kv
 {
     struct listing *walk = data;
     struct exchange *ex = walk->ex;
-    if (ex->x == NULL) {
+    if (ex->peer == NULL) {
         listing_close(walk);
         exchange_back(ex);
         return;
@@ -186,7 +188,7 @@ static void list_done(struct listing *walk)
         .revision = walk->revision,
     };
     exchange_call(ex);
-    if (ex->api->host->range(ex->api->ctx, &range, list_counted, walk) != 0) {
+    if (ex->api->host->range(ex->ctx, &range, list_counted, walk) != 0) {
         exchange_back(ex);
         list_answer(walk, -1);
     }

@@ -4,8 +4,8 @@
 #include "base/err.h"
 #include "plugins/apiserver/url.h"
 
-/* Parts of a path: a subresource below two namespaces needs eight. */
-#define REQUEST_PARTS_MAX 16u
+/* Parts of a path: a subresource needs eight, a proxy what is behind it. */
+#define REQUEST_PARTS_MAX 64u
 
 struct parts {
     struct slice items[REQUEST_PARTS_MAX];
@@ -73,14 +73,23 @@ struct status_about request_about(const struct request *r)
 
 bool request_serves(const struct schema_resource *kind, const struct schema_sub *sub)
 {
+    static const char *const subs[] = {"status", "finalize", "scale",  "binding",     "eviction",
+                                       "log",    "exec",     "attach", "portforward", "proxy"};
     if (!(kind->verbs & SCHEMA_VERB_GET)) {
-        return false;
+        return sub == NULL && schema_at(kind, kind->type) == schema_type(SCHEMA_CORE_V1_BINDING);
     }
-    if (sub == NULL) {
-        return true;
+    bool served = sub == NULL;
+    for (size_t i = 0; i < sizeof subs / sizeof subs[0] && !served; i++) {
+        served = strcmp(schema_text(sub, sub->name), subs[i]) == 0;
     }
-    const char *name = schema_text(sub, sub->name);
-    return strcmp(name, "status") == 0 || strcmp(name, "finalize") == 0;
+    return served;
+}
+
+const struct schema_type *request_body_type(const struct request *r)
+{
+    const struct schema_type *t =
+        r->subkind == NULL ? NULL : schema_at(r->subkind, r->subkind->type);
+    return t == NULL ? r->type : t;
 }
 
 static const struct schema_sub *request_find_sub(const struct schema_resource *kind,
@@ -158,7 +167,9 @@ static int request_parse_resource(struct request *r, struct parts *p, bool watch
     r->name = parts_next(p);
     r->sub = parts_next(p);
     r->kind = schema_find_resource(r->group, r->version, r->resource);
-    if (r->kind == NULL || parts_left(p) > 0 || p->empty_last || !request_serves(r->kind, NULL)) {
+    bool proxy = is(r->sub, "proxy");
+    if (r->kind == NULL || !request_serves(r->kind, NULL) ||
+        (!proxy && (parts_left(p) > 0 || p->empty_last))) {
         return ERR_NOT_FOUND;
     }
     bool wants = (r->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;

@@ -38,10 +38,11 @@ struct request {
 int request_parse(struct request *out, struct slice method, struct slice path, bool watch,
                   struct arena *a);
 const char *request_verb_name(enum request_verb verb);
+/* The type of the object that its body is: a Scale for a scale, else the kind's. */
+const struct schema_type *request_body_type(const struct request *r);
 /* What messages say it is about. */
 struct status_about request_about(const struct request *r);
-/* True for kinds that are stored under keys and subresources that are served: what discovery shows
- * and request_parse finds. */
+/* True for kinds and subresources that are served: what discovery shows and request_parse finds. */
 bool request_serves(const struct schema_resource *kind, const struct schema_sub *sub);
 
 #endif

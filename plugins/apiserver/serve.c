@@ -3,16 +3,23 @@
 
 #include <stdio.h>
 
+#include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
+#include "plugins/apiserver/media.h"
+#include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/shape.h"
+#include "plugins/apiserver/sub.h"
 #include "plugins/apiserver/verbs.h"
 
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
 #define SERVE_BODY_BYTES_MAX (3u * 1024u * 1024u)
 
-static void serve_verb(struct exchange *ex)
+void serve_verb(struct exchange *ex)
 {
+    if (sub_answer(ex)) {
+        return;
+    }
     switch (ex->request.verb) {
     case REQUEST_OTHER:
         discovery_answer(ex);
@@ -43,13 +50,14 @@ static void serve_verb(struct exchange *ex)
 }
 
 /* Path and query. False: answered. */
-static bool serve_read(struct exchange *ex, const struct kvp_http_request *r)
+static bool serve_parse(struct exchange *ex, struct slice method, struct slice path,
+                        struct slice query, const struct kvp_identity *identity)
 {
     struct arena *a = &ex->arena;
     struct errmsg e = {.text = ""};
-    struct slice method = arena_dup(a, slice_of_kvp(r->method));
-    struct slice path = arena_dup(a, slice_of_kvp(r->path));
-    struct slice query = arena_dup(a, slice_of_kvp(r->query));
+    method = arena_dup(a, method);
+    path = arena_dup(a, path);
+    query = arena_dup(a, query);
     if (method.data == NULL || path.data == NULL || query.data == NULL) {
         exchange_no_memory(ex);
         return false;
@@ -59,13 +67,13 @@ static bool serve_read(struct exchange *ex, const struct kvp_http_request *r)
     int rc = request_parse(&ex->request, method, path, ex->query.watch, a);
     struct status refusal;
     if (rc == 0 || rc == ERR_REFUSED || rc == ERR_NOT_FOUND) {
-        if (!gate_lets_pass(ex, r->identity, &refusal)) {
+        if (!gate_lets_pass(ex, identity, &refusal)) {
             exchange_fail(ex, refusal);
             return false;
         }
     }
     if (rc == ERR_NOT_FOUND) {
-        exchange_answer(ex, 404, "text/plain; charset=utf-8", slice_str("404 page not found\n"));
+        exchange_no_path(ex);
         return false;
     }
     if (rc == ERR_REFUSED) {
@@ -92,17 +100,11 @@ static bool serve_read(struct exchange *ex, const struct kvp_http_request *r)
     return false;
 }
 
-static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_request *r)
+bool serve_read(struct exchange *ex, struct slice method, struct slice path, struct slice query,
+                const struct kvp_identity *identity)
 {
-    struct apiserver *api = data;
-    struct exchange *ex = exchange_new(api, x, r);
-    api->host->http_set_data(x, ex);
-    if (ex == NULL) {
-        api->host->http_abort(x);
-        return;
-    }
-    if (!serve_read(ex, r)) {
-        return;
+    if (!serve_parse(ex, method, path, query, identity)) {
+        return false;
     }
     if (ex->query.manager.len > 0) {
         ex->manager = ex->query.manager;
@@ -110,9 +112,23 @@ static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_re
         ex->manager = slice_str("unknown");
     }
     ex->pretty = ex->query.pretty == QUERY_UNSET ? ex->human : ex->query.pretty == QUERY_ON;
-    if (ex->request.kind != NULL) {
-        shape_choose(ex);
+    if (ex->request.kind != NULL && !shape_choose(ex)) {
+        return false;
     }
+    return true;
+}
+
+static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_request *r)
+{
+    struct apiserver *api = data;
+    struct exchange *ex = carrier_http_begin(api, x, r);
+    api->host->http_set_data(x, ex);
+    if (ex == NULL) {
+        api->host->http_abort(x);
+        return;
+    }
+    serve_read(ex, slice_of_kvp(r->method), slice_of_kvp(r->path), slice_of_kvp(r->query),
+               r->identity);
 }
 
 static void serve_body(void *data, struct kvp_http *x, struct kvp_bytes bytes, int last)
@@ -136,8 +152,8 @@ static void serve_writable(void *data, struct kvp_http *x)
 {
     struct apiserver *api = data;
     struct exchange *ex = api->host->http_data(x);
-    if (ex != NULL && exchange_pump(ex) && !ex->last && ex->drained != NULL) {
-        ex->drained(ex);
+    if (ex != NULL) {
+        exchange_writable(ex);
     }
 }
 
@@ -154,7 +170,15 @@ int serve_open(struct apiserver *api, struct kvp_errmsg *e)
 {
     struct kvp_listen_args listen = {
         .size = sizeof listen, .address = api->conf->address, .port = (uint32_t)api->conf->port};
+    if (!api->conf->insecure_http) {
+        listen.cert_pem = kvp_of_slice(pki_server_cert(api->pki));
+        listen.key_pem = kvp_of_slice(pki_server_key(api->pki));
+        listen.client_ca_pem = kvp_of_slice(pki_client_ca(api->pki));
+    }
     int rc = api->host->http_listen(api->ctx, &listen, &api->listener, &api->port, e);
+    if (rc == KVP_UNSUPPORTED) {
+        return rc;
+    }
     if (rc != 0) {
         if (e->text[0] == 0) {
             snprintf(e->text, sizeof e->text, "%s:%d cannot be opened (reason %d)",
@@ -177,6 +201,7 @@ int serve_open(struct apiserver *api, struct kvp_errmsg *e)
     rc = api->host->http_route(api->ctx, &route);
     if (rc != 0) {
         snprintf(e->text, sizeof e->text, "the route /* was refused (reason %d)", rc);
+        return rc;
     }
-    return rc;
+    return api->conf->insecure_http ? 0 : pki_port_known(api, e);
 }

@@ -269,6 +269,11 @@ struct status status_success(const struct status_about *about, struct slice uid)
     return (struct status){.code = 200, .reason = "", .about = *about, .uid = uid};
 }
 
+struct status status_created(void)
+{
+    return (struct status){.code = 201, .reason = ""};
+}
+
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
 static void print_member(struct buf *out, bool *comma, const char *name, struct slice text)
@@ -321,7 +326,7 @@ void status_print(const struct status *s, struct buf *out)
     if (details) {
         print_details(s, out);
     }
-    if (!success) {
+    if (s->code != 200) {
         buf_printf(out, ",\"code\":%d", s->code);
     }
     buf_append_byte(out, '}');

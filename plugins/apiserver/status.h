@@ -81,6 +81,8 @@ struct status status_timeout(struct arena *a, const char *format, ...)
 struct status status_too_new(struct arena *a, int64_t wanted, int64_t current);
 /* An object that is gone: Success, code not shown. */
 struct status status_success(const struct status_about *about, struct slice uid);
+/* What was asked for has been done and is no object: 201 with Success and the code. */
+struct status status_created(void);
 
 /* Appends the Status object as JSON. */
 void status_print(const struct status *s, struct buf *out);

@@ -1,13 +1,11 @@
 /* update.c - PUT and PATCH: read, change, compare and swap, and again when somebody was quicker. */
-#include <inttypes.h>
-#include <stdio.h>
+#include "plugins/apiserver/update.h"
 
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
 #include "plugins/apiserver/media.h"
 #include "plugins/object/defaults.h"
 #include "plugins/object/metadata.h"
-#include "plugins/object/patch.h"
 #include "plugins/object/validate.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/strategy.h"
@@ -15,15 +13,6 @@
 
 /* Times somebody else may be quicker. */
 #define UPDATE_TRIES 16u
-
-struct update {
-    struct exchange *ex;
-    struct object given; /* of a PUT */
-    bool patch;
-    enum patch_kind patch_kind;
-    unsigned tries;
-    struct slice key, value; /* the new one */
-};
 
 static void update_apply(struct update *u, const struct kvp_row *row);
 
@@ -39,63 +28,65 @@ static void update_read(struct update *u)
 {
     struct exchange *ex = u->ex;
     exchange_call(ex);
-    int reason = ex->api->host->get(ex->api->ctx, kvp_of_slice(u->key), update_read_answer, u);
+    int reason = ex->api->host->get(ex->ctx, kvp_of_slice(u->key), update_read_answer, u);
     if (reason != 0) {
         exchange_not_called(ex, reason);
     }
 }
 
-static void update_done(void *data, const struct kvp_result *r)
+static void update_again(void *data)
 {
-    struct update *u = data;
+    update_read(data);
+}
+
+static void update_committed(struct commit *commit, enum commit_end end, int64_t revision,
+                             const struct kvp_row *row)
+{
+    struct update *u = commit->data;
     struct exchange *ex = u->ex;
-    if (r->outcome == KVP_REFUSED && r->reason == KVP_CONFLICT) {
-        if (!exchange_back(ex)) {
-            return;
-        }
-        struct status_about about = request_about(&ex->request);
-        if (++u->tries >= UPDATE_TRIES) {
-            exchange_fail(ex, status_modified(&ex->arena, &about));
-        } else {
-            update_apply(u, r->row);
-        }
+    if (end == COMMIT_DONE) {
+        u->answer(u, &u->now, revision);
         return;
     }
-    if (exchange_back_well(ex, r)) {
-        answer_stored(ex, 200, u->value, r->revision);
+    if (end == COMMIT_TAKEN) {
+        service_taken(ex, &u->allocation, &u->now, commit->taken, update_again, u);
+        return;
+    }
+    struct status_about about = request_about(&ex->request);
+    if (++u->tries >= UPDATE_TRIES) {
+        exchange_fail(ex, status_modified(&ex->arena, &about));
+    } else {
+        update_apply(u, row);
     }
 }
 
-static void update_gone(void *data, const struct kvp_result *r)
+/* The last finalizer of an object that is to go has been taken away. */
+static bool update_goes(const struct object *new)
 {
-    struct update *u = data;
-    struct exchange *ex = u->ex;
-    if (r->outcome == KVP_REFUSED && r->reason == KVP_CONFLICT) {
-        update_done(data, r);
-    } else if (exchange_back_well(ex, r)) {
-        answer_stored(ex, 200, u->value, r->revision);
-    }
+    return object_get(new, "metadata.deletionTimestamp") != NULL &&
+           object_int(new, "metadata.deletionGracePeriodSeconds", 0) == 0 && strategy_may_go(new);
 }
 
 static void update_write(struct update *u, const struct object *new, int64_t revision)
 {
     struct exchange *ex = u->ex;
-    const struct kvp_host *host = ex->api->host;
-    struct kvp_put put = {
-        .size = sizeof put, .key = kvp_of_slice(u->key), .value = kvp_of_slice(u->value)};
     if (ex->query.dry_run) {
-        answer_stored(ex, 200, u->value, revision);
+        u->answer(u, &u->now, revision);
         return;
     }
-    /* The last finalizer of an object that is to go has been taken away. */
-    bool goes = object_get(new, "metadata.deletionTimestamp") != NULL &&
-                object_int(new, "metadata.deletionGracePeriodSeconds", 0) == 0 &&
-                strategy_may_go(new);
-    exchange_call(ex);
-    int reason = goes ? host->del_if(ex->api->ctx, put.key, revision, update_gone, u)
-                      : host->put_if(ex->api->ctx, &put, revision, update_done, u);
-    if (reason != 0) {
-        exchange_not_called(ex, reason);
+    u->commit = (struct commit){.ex = ex,
+                                .key = u->key,
+                                .value = u->value,
+                                .revision = revision,
+                                .remove = update_goes(new),
+                                .claims = &u->allocation.claims,
+                                .owner = service_owner(new, &ex->arena),
+                                .done = update_committed,
+                                .data = u};
+    if (u->commit.owner.data == NULL) {
+        exchange_no_memory(ex);
+    } else {
+        commit_run(&u->commit);
     }
 }
 
@@ -118,19 +109,11 @@ static void update_patch_failed(struct exchange *ex, int rc, const struct errmsg
     }
 }
 
-/* The object wanted, from the one there is. False: answered. */
-static bool update_make(struct update *u, const struct object *old, struct object *new)
+bool update_patch(struct update *u, const struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
     struct errmsg e = {.text = ""};
     struct decode_report report = {0};
-    if (!u->patch) {
-        if (object_copy(&u->given, &ex->arena, new) == 0) {
-            return true;
-        }
-        exchange_no_memory(ex);
-        return false;
-    }
     int rc = object_patch(old, u->patch_kind, buf_slice(&ex->body), &ex->arena, new, &report, &e);
     if (rc != 0) {
         update_patch_failed(ex, rc, &e);
@@ -140,8 +123,7 @@ static bool update_make(struct update *u, const struct object *old, struct objec
     return u->tries > 0 || body_report(ex, &report);
 }
 
-/* Identity and version are the ones the client means. False: answered. */
-static bool update_check(struct update *u, const struct object *old, struct object *new)
+bool update_check(struct update *u, const struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
     struct status_about about = request_about(&ex->request);
@@ -190,23 +172,26 @@ static bool update_check(struct update *u, const struct object *old, struct obje
     return true;
 }
 
-/* All rules, and the new value. False: answered. */
+/* All rules. False: answered. */
 static bool update_prepare(struct update *u, struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
     int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     struct causes *c = arena_alloc(&ex->arena, sizeof *c);
-    struct buf text;
     int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
+    rc = rc == 0 ? service_carry(new, old) : rc;
     rc = rc == 0 ? metadata_prepare_update(new, old) : rc;
     rc = rc == 0 ? managed_update(new, old, ex->manager, ex->request.sub, now) : rc;
+    if (rc == 0) {
+        causes_init(c, &ex->arena);
+        rc = service_complete(&ex->api->ranges, new, c);
+    }
     if (rc != 0) {
         exchange_no_memory(ex);
         return false;
     }
     metadata_dedupe_owners(new);
-    causes_init(c, &ex->arena);
     validate_update(new, old, c);
     if (c->count > 0) {
         exchange_fail(ex,
@@ -214,19 +199,30 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
                                      slice_str(schema_type_name(new->type)), ex->request.name, c));
         return false;
     }
-    buf_init(&text);
-    rc = stored_encode(new, &text);
-    u->value = rc == 0 ? arena_dup(&ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
-    buf_close(&text);
-    if (u->value.data == NULL || c->failed) {
+    if (c->failed) {
         exchange_no_memory(ex);
         return false;
     }
     return true;
 }
 
-/* Names in a PUT's body are those of the path. False: answered. */
-static bool update_check_name(struct exchange *ex, const struct object *o)
+/* The new value. False: answered. */
+static bool update_encode(struct update *u, struct object *new)
+{
+    struct buf text;
+    buf_init(&text);
+    int rc = stored_encode(new, &text);
+    u->value = rc == 0 ? arena_dup(&u->ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
+    buf_close(&text);
+    u->now = *new;
+    if (u->value.data == NULL) {
+        exchange_no_memory(u->ex);
+        return false;
+    }
+    return true;
+}
+
+bool update_check_name(struct exchange *ex, const struct object *o)
 {
     struct slice name = object_text(o, "metadata.name");
     struct slice want = ex->request.name;
@@ -262,6 +258,12 @@ static void update_missing(struct update *u)
     create_object(ex, &u->given);
 }
 
+/* What it takes and gives back; all, when it goes with this write. False: answered. */
+static bool update_allocate(struct update *u, const struct object *old, struct object *new)
+{
+    return service_allocate(u->ex, &u->allocation, update_goes(new) ? NULL : new, old);
+}
+
 static void update_apply(struct update *u, const struct kvp_row *row)
 {
     struct exchange *ex = u->ex;
@@ -282,19 +284,19 @@ static void update_apply(struct update *u, const struct kvp_row *row)
             ex, status_internal(&ex->arena, "%s", rc == ERR_NOMEM ? "out of memory" : e.text));
         return;
     }
-    if (!update_make(u, &old, &new) || (u->patch && !update_check_name(ex, &new)) ||
-        !update_check(u, &old, &new) || !update_prepare(u, &old, &new)) {
+    if (!u->make(u, &old, &new) ||
+        (!u->bare && (!update_check(u, &old, &new) || !update_prepare(u, &old, &new))) ||
+        !update_allocate(u, &old, &new) || !update_encode(u, &new)) {
         return;
     }
     if (slice_eq(stored, u->value)) {
-        answer_stored(ex, 200, stored, revision);
+        u->answer(u, &u->now, revision);
         return;
     }
     update_write(u, &new, revision);
 }
 
-/* The kind of patch. False: answered. */
-static bool update_read_patch(struct update *u)
+bool update_read_patch(struct update *u)
 {
     struct exchange *ex = u->ex;
     u->patch = true;
@@ -314,23 +316,21 @@ static bool update_read_patch(struct update *u)
     }
 }
 
-void verb_update(struct exchange *ex)
+struct update *update_new(struct exchange *ex)
 {
     struct update *u = arena_zalloc(&ex->arena, sizeof *u);
-    struct buf key;
     if (u == NULL) {
         exchange_no_memory(ex);
-        return;
+        return NULL;
     }
     u->ex = ex;
-    bool patch = ex->request.verb == REQUEST_PATCH;
-    if (!body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
-        return;
-    }
-    if (patch ? !update_read_patch(u)
-              : !body_decode(ex, &u->given) || !update_check_name(ex, &u->given)) {
-        return;
-    }
+    return u;
+}
+
+void update_run(struct update *u)
+{
+    struct exchange *ex = u->ex;
+    struct buf key;
     buf_init(&key);
     stored_key(ex->request.type, ex->request.space, ex->request.name, &key);
     u->key = key.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&key));
@@ -340,4 +340,38 @@ void verb_update(struct exchange *ex)
         return;
     }
     update_read(u);
+}
+
+/* ---- PUT and PATCH ------------------------------------------------------------------------- */
+
+static bool verb_update_make(struct update *u, const struct object *old, struct object *new)
+{
+    if (u->patch) {
+        return update_patch(u, old, new) && update_check_name(u->ex, new);
+    }
+    if (object_copy(&u->given, &u->ex->arena, new) == 0) {
+        return true;
+    }
+    exchange_no_memory(u->ex);
+    return false;
+}
+
+static void verb_update_answer(struct update *u, struct object *now, int64_t revision)
+{
+    answer_stored(u->ex, 200, u->value, revision);
+}
+
+void verb_update(struct exchange *ex)
+{
+    struct update *u = update_new(ex);
+    bool patch = ex->request.verb == REQUEST_PATCH;
+    if (u == NULL || !body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
+        return;
+    }
+    u->make = verb_update_make;
+    u->answer = verb_update_answer;
+    if (patch ? update_read_patch(u)
+              : body_decode(ex, &u->given) && update_check_name(ex, &u->given)) {
+        update_run(u);
+    }
 }

@@ -68,3 +68,19 @@ int url_next_pair(struct slice *query, struct arena *a, struct slice *name, stru
     }
     return ERR_NOT_FOUND;
 }
+
+void url_encode(struct slice text, struct buf *out)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '_' || c == '.' || c == '~' || c == ':';
+        if (!plain) {
+            buf_append_byte(out, '%');
+            buf_append_byte(out, (uint8_t)hex[c >> 4]);
+            c = (uint8_t)hex[c & 15];
+        }
+        buf_append_byte(out, c);
+    }
+}

@@ -79,7 +79,7 @@ void wait_for_revision(struct exchange *ex, int64_t revision, int64_t current,
                                    .data = w};
     struct kvp_timer_args timer = {
         .size = sizeof timer, .after_ms = WAITING_MS, .fire = waiting_late, .data = w};
-    if (host->watch(ex->api->ctx, &watch, &w->watch) != 0 ||
+    if (host->watch(ex->ctx, &watch, &w->watch) != 0 ||
         host->timer(ex->api->ctx, &timer, &w->timer) != 0) {
         waiting_failed(w);
     }

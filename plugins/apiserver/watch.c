@@ -69,10 +69,9 @@ static void watching_end(struct watching *w)
 
 static void watching_error(struct watching *w, struct status s)
 {
-    struct buf *out = &w->ex->out;
-    buf_append_str(out, "{\"type\":\"ERROR\",\"object\":");
-    status_print(&s, out);
-    buf_append_str(out, "}\n");
+    exchange_event_begin(w->ex, "ERROR", w->seen);
+    status_print(&s, &w->ex->out);
+    exchange_event_end(w->ex);
     watching_end(w);
 }
 
@@ -82,25 +81,28 @@ static bool watching_write(struct watching *w, const char *type, struct slice va
 {
     struct buf *out = &w->ex->out;
     struct errmsg e;
-    buf_printf(out, "{\"type\":\"%s\",\"object\":", type);
+    exchange_event_begin(w->ex, type, revision);
     int rc = shape_print(w->ex, value, revision, !w->shown, &w->scratch, out, &e);
+    exchange_event_end(w->ex);
+    if (rc != 0 || out->failed) {
+        exchange_event_drop(w->ex);
+        return false;
+    }
     w->shown = true;
-    buf_append_str(out, "}\n");
-    return rc == 0 && !out->failed;
+    return true;
 }
 
 /* False: out of memory, and nothing was written. */
 static bool watching_write_bookmark(struct watching *w, bool ends_initial)
 {
     struct buf *out = &w->ex->out;
-    size_t before = out->len;
     bool failed = out->failed;
     arena_clear(&w->scratch);
-    buf_append_str(out, "{\"type\":\"BOOKMARK\",\"object\":");
+    exchange_event_begin(w->ex, "BOOKMARK", w->seen);
     int rc = shape_print_bookmark(w->ex, w->seen, ends_initial, !w->shown, &w->scratch, out);
-    buf_append_str(out, "}\n");
+    exchange_event_end(w->ex);
     if (rc != 0 || out->failed) {
-        out->len = before;
+        exchange_event_drop(w->ex);
         out->failed = failed;
         return false;
     }
@@ -192,7 +194,7 @@ static void watching_store(struct watching *w)
         .ended = watching_ended,
         .data = w,
     };
-    int reason = key.failed ? KVP_NO_MEMORY : ex->api->host->watch(ex->api->ctx, &args, &w->store);
+    int reason = key.failed ? KVP_NO_MEMORY : ex->api->host->watch(ex->ctx, &args, &w->store);
     buf_close(&key);
     if (reason != 0) {
         w->store = NULL;

@@ -43,7 +43,8 @@ struct client_answer {
     /* Above 399: reason and message of the Status, such as "AlreadyExists". Else "". */
     struct slice status_reason;
     struct slice message; /* also of REFUSED and UNKNOWN; never without text when not ok */
-    struct slice body;    /* JSON; lives during the callback */
+    bool ns_terminating;  /* 403 with the cause NamespaceTerminating */
+    struct slice body;    /* JSON; lives during the callback, as do the texts above */
     int64_t revision;
 };
 typedef void client_done_fn(void *data, const struct client_answer *a);
@@ -53,18 +54,19 @@ struct client_request {
     enum kvp_verb verb;             /* not WATCH: that is the informer's */
     const struct schema_type *type; /* the kind: schema_type(SCHEMA_CORE_V1_POD) */
     const char *sub;                /* subresource, NULL = none */
-    struct slice space, name;
-    const struct object *object; /* body; or */
-    struct slice body;           /* these bytes: JSON */
-    enum client_patch patch;     /* of PATCH */
-    struct slice query;          /* "labelSelector=..."; escaped */
-    int64_t revision;            /* resourceVersion parameter of GET and LIST; 0 = none */
-    client_done_fn *done;        /* NULL: nobody wants to know */
+    struct slice space, name;       /* empty: the object's, where the request names one */
+    const struct object *object;    /* body; or */
+    struct slice body;              /* these bytes: JSON */
+    enum client_patch patch;        /* of PATCH */
+    struct slice query;             /* "labelSelector=..."; escaped */
+    int64_t revision;               /* resourceVersion parameter of GET and LIST; 0 = none */
+    client_done_fn *done;           /* NULL: nobody wants to know */
     void *data;
 };
 
 /* 0: accepted, done will be called. Else a reason of kvplugin.h: nothing happened and done will
- * not be called. */
+ * not be called (INVALID: a type that is no kind, or a name is missing; KVP_BUSY: too many under
+ * way). */
 int client_send(struct client c, const struct client_request *r);
 
 /* Frequent ones; all as client_send. */
@@ -97,7 +99,7 @@ int object_key(const struct object *o, struct buf *out);
 void object_key_split(struct slice key, struct slice *space, struct slice *name);
 /* The owner reference with controller: true; NULL = none. */
 const struct value *object_controller(const struct object *o);
-/* Of an owner reference (or ObjectReference) message: a text member by name. */
+/* Of an owner reference: a text member by name ("kind", "uid"); empty when reference is NULL. */
 struct slice reference_text(const struct value *reference, const char *member);
 /* Appends an owner reference to owner, with controller and blockOwnerDeletion true. 0 or ERR_*. */
 int object_set_controller(struct object *o, const struct object *owner);

@@ -11,13 +11,15 @@
 
 struct expects;
 struct expects *expects_open(struct client c); /* NULL = out of memory */
-void expects_close(struct expects *e);
-/* Sets what is expected for a key, instead of what was. 0 or KVP_NO_MEMORY. */
+void expects_close(struct expects *e);         /* NULL is fine */
+/* Sets what is expected for a key, instead of what was (deletions too), before the requests are
+ * sent. 0 or KVP_NO_MEMORY: then send nothing. */
 int expects_creations(struct expects *e, struct slice key, size_t count);
-/* Deletions are told apart by uid: seen twice counts once. */
+/* One more deletion. They are told apart by uid: seen twice counts once. 0 or KVP_NO_MEMORY. */
 int expects_deletion(struct expects *e, struct slice key, struct slice uid);
 void expects_created(struct expects *e, struct slice key); /* seen, or failed */
 void expects_deleted(struct expects *e, struct slice key, struct slice uid);
+/* All seen, or five minutes over since the last one was set, or nothing expected. */
 bool expects_satisfied(struct expects *e, struct slice key);
 void expects_forget(struct expects *e, struct slice key);
 

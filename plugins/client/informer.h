@@ -3,17 +3,21 @@
  * Lists in pages at one revision, then watches with bookmarks from there; when the watch ends it
  * goes on from the last revision seen, and lists again only when that is compacted (410), telling
  * the differences as changes. Failures are repeated with backoff (0.8 s doubled to 30 s, with
- * jitter). Opened with the instance's context it stays warm on every member; with a term's it lasts
- * for the term. Objects are never changed in place: one that a handler or getter has handed out
- * stays as it is until the callback returns; keep a copy (object_copy) to hold it longer.
+ * jitter; from 0.1 s while nothing has been listed yet). Opened with the instance's context it
+ * stays warm on every member; with a term's it lasts for the term. Objects are never changed in
+ * place: one that a handler or getter has handed out stays as it is until the callback returns;
+ * keep a copy (object_copy) to hold it longer. They have no arena, apiVersion and kind always, and
+ * metadata.managedFields never: it is as large as the rest, and an update without it keeps what the
+ * server has.
  *
- * Keys are "namespace/name", or "name" in cluster scope. */
+ * Whoever opens closes: an informer of a term in stop, one of the instance in fini. When its
+ * context has ended before, it calls back no more, but still answers with what it had. */
 #ifndef KVD_CLIENT_INFORMER_H
 #define KVD_CLIENT_INFORMER_H
 
 #include "plugins/client/client.h"
 
-struct informer; /* until informer_close, or the end of its context */
+struct informer; /* until informer_close */
 
 #define INFORMER_INDEXES_MAX 4u
 
@@ -36,14 +40,16 @@ typedef void informer_synced_fn(void *data);
 
 /* 0 or a reason of kvplugin.h. */
 int informer_open(struct client c, const struct informer_args *a, struct informer **out);
-/* No handler runs after it. */
+/* Frees all; no handler runs after it, and all handlers' handles are dead. Also from inside a
+ * handler, and after the end of the context. NULL is fine. */
 void informer_close(struct informer *i);
 /* Adds handlers (each may be NULL). What the informer holds already is told as added, in a callback
  * of its own soon after; synced once all of the first list has been told. 0 or KVP_NO_MEMORY. */
-struct informer_handler; /* until removed, or the informer's end */
+struct informer_handler; /* until informer_off or informer_close */
 int informer_on(struct informer *i, informer_changed_fn *changed, informer_synced_fn *synced,
                 void *data, struct informer_handler **out);
-/* For handlers of a term on an informer of the instance: at stop. */
+/* No callback of it runs after this. For handlers of a term on an informer of the instance: in
+ * stop. Also from inside a handler. NULL is fine. */
 void informer_off(struct informer_handler *h);
 
 bool informer_synced(const struct informer *i);

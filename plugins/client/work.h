@@ -5,35 +5,45 @@
  * when added meanwhile; failures come again with backoff). reconcile looks at informers and sends
  * what has to change with work_send; it need not wait for answers. When the last one is in, the key
  * is finished: again with backoff if any request failed that was not forgiven, else as reconcile
- * said. Ends with its context: requests on their way are forgotten then. */
+ * said.
+ *
+ * Whoever opens closes: in stop. When the context has ended before, requests under way have called
+ * back (KVP_STOPPED), nothing is reconciled any more, and adding is refused with KVP_STOPPED, so
+ * that handlers on informers of the instance may still call it until they are taken off. */
 #ifndef KVD_CLIENT_WORK_H
 #define KVD_CLIENT_WORK_H
 
 #include "plugins/client/informer.h"
 
-struct works; /* a queue with its workers */
+struct works; /* a queue with its workers, until works_close */
 struct work;  /* one key in work, until it is finished */
 
 /* What reconcile returns: KVP_DONE, KVP_RETRY, or after how many milliseconds to look again. */
 typedef int64_t work_reconcile_fn(void *data, struct work *w, struct slice key);
 
+#define WORKS_INFORMERS_MAX 8u
+
 struct works_args {
-    const char *name;  /* in metrics and logs */
+    const char *name;  /* in logs */
     uint32_t parallel; /* keys in work at once; 0 = 5 */
     work_reconcile_fn *reconcile;
     void *data;
-    /* Nothing is worked on before all of these are synced; NULL = no more. */
-    struct informer *informers[8];
+    /* Nothing is worked on before all of these are synced; NULL = no more. An informer that is
+     * closed before it synced keeps everything waiting. */
+    struct informer *informers[WORKS_INFORMERS_MAX];
     uint64_t delay_min_ms, delay_max_ms; /* 0 = 5, 1,000,000 */
 };
 
 /* 0 or a reason. */
 int works_open(struct client c, const struct works_args *a, struct works **out);
-void works_close(struct works *q); /* also by itself at the end of the context */
+/* No reconcile and no done of work_send runs after it: answers to requests still under way are
+ * dropped, holds too (no work_release any more). Also from inside reconcile or done, and after the
+ * end of the context. NULL is fine. */
+void works_close(struct works *q);
 int works_add(struct works *q, struct slice key);
 int works_add_object(struct works *q, const struct object *o); /* by its key */
 int works_add_after(struct works *q, struct slice key, uint64_t ms);
-size_t works_len(const struct works *q);
+size_t works_len(const struct works *q); /* keys that wait for their turn */
 
 /* What is forgiven: these answers count as done. */
 #define WORK_NOT_FOUND_OK      1u /* delete, update, patch of something that is gone */
@@ -41,9 +51,9 @@ size_t works_len(const struct works *q);
 #define WORK_CONFLICT_OK       4u /* somebody else wrote: his event brings the key again */
 #define WORK_NS_TERMINATING_OK 8u /* 403 with cause NamespaceTerminating */
 
-/* Sends a request as part of this work. r->done, when there is one, is called first (for its
- * effects on expectations, events); returns 0 or a reason, and a request that could not be sent
- * counts as failed. */
+/* Sends a request as part of this work, in reconcile or in a done of the same work. r->done, when
+ * there is one, is called first (for its effects on expectations, events); returns 0 or a reason,
+ * and a request that could not be sent counts as failed. */
 int work_send(struct work *w, const struct client_request *r, unsigned forgiven);
 /* The client of the work's context, for client_* calls that nobody waits for. */
 struct client work_client(const struct work *w);
@@ -51,7 +61,8 @@ struct client work_client(const struct work *w);
 void work_fail(struct work *w, const char *why);
 /* Keeps the work open for something that is no request, until work_release. */
 void work_hold(struct work *w);
-void work_release(struct work *w, int64_t result); /* as reconcile returns */
+/* result: as reconcile returns; of several the earliest holds. w may be gone when it returns. */
+void work_release(struct work *w, int64_t result);
 /* How often this key failed in a row (0 = not). */
 uint32_t work_failures(const struct work *w);
 

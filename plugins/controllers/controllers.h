@@ -63,6 +63,7 @@ struct controller {
 
 extern const struct controller replicaset_controller, replication_controller, deployment_controller,
     garbage_collector, node_lifecycle_controller, pod_gc_controller, endpoints_controller,
-    endpoint_slice_controller, namespace_controller, service_account_controller, root_ca_controller;
+    endpoint_slice_controller, namespace_controller, service_account_controller, root_ca_controller,
+    taint_eviction_controller;
 
 #endif

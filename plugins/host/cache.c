@@ -108,7 +108,7 @@ int cache_open(struct scope *s, const struct kvp_cache_args *a, struct kvp_cache
 
 void cache_close(struct kvp_cache *c)
 {
-    if (c != NULL && part_enter(&c->part, "cache_close") == 0) {
+    if (c != NULL && part_may_close(&c->part, "cache_close")) {
         part_close(&c->part);
     }
 }

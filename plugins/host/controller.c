@@ -413,7 +413,7 @@ int controller_add_after(struct kvp_controller *c, struct kvp_bytes key, uint64_
 
 void controller_close(struct kvp_controller *c)
 {
-    if (c != NULL && part_enter(&c->part, "controller_close") == 0) {
+    if (c != NULL && part_may_close(&c->part, "controller_close")) {
         part_close(&c->part);
     }
 }

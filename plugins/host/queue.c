@@ -323,7 +323,7 @@ size_t queue_len(struct kvp_queue *q)
 
 void queue_close(struct kvp_queue *q)
 {
-    if (q != NULL && part_enter(&q->part, "queue_close") == 0) {
+    if (q != NULL && part_may_close(&q->part, "queue_close")) {
         part_close(&q->part);
     }
 }

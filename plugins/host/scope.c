@@ -135,6 +135,12 @@ int part_enter(const struct scope_part *p, const char *call)
     return s->enter(s->ctx);
 }
 
+bool part_may_close(const struct scope_part *p, const char *call)
+{
+    int reason = part_enter(p, call);
+    return reason == 0 || (reason == KVP_STOPPED && !p->closed);
+}
+
 static void part_fired(void *data)
 {
     struct scope_part *p = data;

@@ -79,6 +79,9 @@ void scope_close(struct scope *s);
 void *part_new(struct scope *s, const struct scope_kind *kind, size_t size, int *reason);
 /* 0 when `call` may be made on p now; else the reason to return. */
 int part_enter(const struct scope_part *p, const char *call);
+/* May `call` close p now? Also while its context is about to end: what is closed calls back no
+ * more, so whoever closed it may free what its callbacks use. */
+bool part_may_close(const struct scope_part *p, const char *call);
 /* kind->wake runs at this time (now_ms's clock) or earlier, in a callback of its own. Cannot fail:
  * without memory for a timer it runs at the next pulse (PLUGIN_PULSE_MS). */
 void part_wake(struct scope_part *p, uint64_t at_ms);

@@ -6,11 +6,13 @@
 #include "plugins/testing/world.h"
 
 static struct call_name call_names[] = {
-    {.name = "get"},         {.name = "range"},       {.name = "put"},          {.name = "put_if"},
-    {.name = "del"},         {.name = "del_if"},      {.name = "txn_commit"},   {.name = "watch"},
-    {.name = "lease_grant"}, {.name = "lease_renew"}, {.name = "lease_revoke"}, {.name = "timer"},
-    {.name = "cache_open"},  {.name = "queue_open"},  {.name = "controller"},   {.name = "post"},
-    {.name = "offload"}};
+    {.name = "get"},         {.name = "range"},        {.name = "put"},
+    {.name = "put_if"},      {.name = "del"},          {.name = "del_if"},
+    {.name = "txn_commit"},  {.name = "watch"},        {.name = "lease_grant"},
+    {.name = "lease_renew"}, {.name = "lease_revoke"}, {.name = "timer"},
+    {.name = "cache_open"},  {.name = "queue_open"},   {.name = "controller"},
+    {.name = "post"},        {.name = "offload"},      {.name = "object"},
+    {.name = "authorize"},   {.name = "http_listen"}};
 #define CALL_NAMES (sizeof(call_names) / sizeof(call_names[0]))
 
 static struct call_name *call_name_get(const char *name)
@@ -279,6 +281,7 @@ void calls_release(struct call_name *n)
 {
     n->held = false;
     works_release();
+    objects_release();
     LIST_FOREACH (ctx, &world->contexts) {
         LIST_FOREACH (it, &LIST_ENTRY(ctx, struct kvp_ctx, link)->calls) {
             struct call *c = LIST_ENTRY(it, struct call, link);
@@ -318,4 +321,38 @@ void calls_end(struct kvp_ctx *ctx)
         }
         call_end(LIST_ENTRY(it, struct call, link));
     }
+}
+
+/* ---- authorize: the store has no users and roles here -------------------------------------- */
+
+static void call_authorize_effect(struct call *c)
+{
+    (void)c; /* everybody may do all, unless the test refuses it */
+}
+
+static void call_authorize_deliver(struct call *c, const struct kvp_result *r)
+{
+    c->cb.done(c->data, r);
+}
+
+int t_call_authorize(struct kvp_ctx *ctx, const struct kvp_identity *identity, uint32_t verb,
+                     struct kvp_bytes key, struct kvp_bytes end, kvp_done_fn *cb, void *data)
+{
+    int reason = 0;
+    (void)end;
+    if (identity == NULL || cb == NULL || key.len == 0 ||
+        (verb != KVP_VERB_GET && verb != KVP_VERB_UPDATE)) {
+        misuse("authorize: an argument breaks its rule (KVP_INVALID)");
+        return KVP_INVALID;
+    }
+    struct call *c = call_new(ctx, "authorize", &reason);
+    if (c == NULL) {
+        return reason;
+    }
+    c->cb.done = cb;
+    c->data = data;
+    c->effect = call_authorize_effect;
+    c->deliver = call_authorize_deliver;
+    call_go(c);
+    return 0;
 }

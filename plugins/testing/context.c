@@ -16,6 +16,7 @@ struct kvp_ctx *ctx_new(bool is_term)
 {
     struct kvp_ctx *ctx = quiet_zalloc(sizeof(*ctx));
     ctx->is_term = is_term;
+    ctx->may_write = is_term || (world->plugin->flags & KVP_FOLLOW) != 0;
     ctx->scope = (struct scope){
         .host = &t_host, .enter = ctx_scope_enter, .misuse = ctx_scope_misuse, .keep_dead = true};
     scope_init(&ctx->scope, ctx);
@@ -54,6 +55,7 @@ void ctx_end(struct kvp_ctx *ctx)
     ctx->stopped = true;
     timers_end(ctx);
     calls_end(ctx);
+    objects_end(ctx);
     watches_end(ctx);
     works_end(ctx);
     leases_end(ctx);

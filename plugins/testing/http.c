@@ -16,7 +16,11 @@
 struct kvp_listener {
     struct list link; /* first: in world.listeners */
     uint32_t port;
-    bool tls; /* made with a certificate, which nobody looks at here */
+    bool tls;  /* made with a certificate, which nobody looks at here */
+    bool shut; /* the test wants that it could not be opened */
+    struct task task;
+    void (*opened)(void *data, struct kvp_listener *listener, const char *why);
+    void *data;
 };
 
 struct route {
@@ -55,6 +59,15 @@ struct kvp_http {
 
 /* ---- routes -------------------------------------------------------------------------------- */
 
+/* The member is ready: init has returned 0. */
+static void listener_open(struct task *t)
+{
+    struct kvp_listener *l = LIST_ENTRY(t, struct kvp_listener, task);
+    callback_begin();
+    l->opened(l->data, l, l->shut ? "the address is in use" : NULL);
+    callback_end();
+}
+
 int t_call_http_listen(struct kvp_ctx *ctx, const struct kvp_listen_args *a,
                        struct kvp_listener **out, uint32_t *out_port, struct kvp_errmsg *e)
 {
@@ -73,10 +86,20 @@ int t_call_http_listen(struct kvp_ctx *ctx, const struct kvp_listen_args *a,
             return KVP_EXISTS;
         }
     }
-    struct kvp_listener *l = mem_zalloc(sizeof(*l));
+    int32_t drawn = 0;
+    enum fault_how fault = call_fault(call_name_find("http_listen"), &drawn);
+    struct kvp_listener *l = fault == FAULT_CALL ? NULL : mem_zalloc(sizeof(*l));
     if (l == NULL) {
-        snprintf(e->text, sizeof(e->text), "out of memory");
-        return KVP_NO_MEMORY;
+        snprintf(e->text, sizeof(e->text), "%s",
+                 fault == FAULT_CALL ? "refused by the test" : "out of memory");
+        return fault == FAULT_CALL ? drawn : KVP_NO_MEMORY;
+    }
+    l->shut = fault != FAULT_NONE;
+    l->task.run = listener_open;
+    l->opened = a->opened;
+    l->data = a->data;
+    if (l->opened != NULL) {
+        task_soon(&l->task);
     }
     l->port = port;
     l->tls = a->cert_pem.len > 0;
@@ -382,6 +405,18 @@ static void http_fill_request(struct kvp_http *x, const struct t_http_args *a)
     x->body = http_keep(x, a->body);
 }
 
+/* A port that could not be opened: no request comes. */
+static bool http_shut(uint32_t port)
+{
+    LIST_FOREACH (it, &world->listeners) {
+        const struct kvp_listener *l = LIST_ENTRY(it, struct kvp_listener, link);
+        if (l->port == port && l->shut) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct t_http *t_http_open(const struct t_http_args *a)
 {
     world_need("t_http");
@@ -391,7 +426,7 @@ struct t_http *t_http_open(const struct t_http_args *a)
     http_fill_identity(x, a);
     http_fill_request(x, a);
     list_push_back(&world->exchanges, &x->link);
-    x->route = world->opened ? route_find(a->port, &x->request) : NULL;
+    x->route = world->opened && !http_shut(a->port) ? route_find(a->port, &x->request) : NULL;
     uint32_t room = x->route != NULL && x->route->args.body_bytes_max != 0
                         ? x->route->args.body_bytes_max
                         : HTTP_BODY_BYTES;
@@ -457,6 +492,9 @@ void t_http_cancel(struct t_http *t)
 
 void http_end(void)
 {
+    LIST_FOREACH (it, &world->listeners) {
+        task_cancel(&LIST_ENTRY(it, struct kvp_listener, link)->task);
+    }
     LIST_FOREACH (it, &world->exchanges) {
         struct kvp_http *x = LIST_ENTRY(it, struct kvp_http, link);
         if (!x->closed) {

@@ -128,7 +128,7 @@ static void lease_deliver(struct call *c, const struct kvp_result *r)
 static int lease_call(struct kvp_ctx *ctx, const char *name, void (*effect)(struct call *),
                       const struct kvp_lease_args *a, int64_t id, kvp_done_fn *cb, void *data)
 {
-    int reason = !ctx->is_term && (world->plugin->flags & KVP_FOLLOW) == 0 ? KVP_NOT_LEADER : 0;
+    int reason = ctx->may_write ? 0 : KVP_NOT_LEADER;
     struct call *c = reason == 0 ? call_new(ctx, name, &reason) : NULL;
     if (c == NULL) {
         return reason;

@@ -218,7 +218,7 @@ static void write_deliver(struct call *c, const struct kvp_result *r)
 
 int write_allowed(struct kvp_ctx *ctx)
 {
-    return !ctx->is_term && (world->plugin->flags & KVP_FOLLOW) == 0 ? KVP_NOT_LEADER : 0;
+    return ctx->may_write ? 0 : KVP_NOT_LEADER;
 }
 
 static struct call *write_call(struct kvp_ctx *ctx, const char *name, kvp_done_fn *cb, void *data,

@@ -65,50 +65,10 @@ static int table_controller(struct kvp_ctx *ctx, const struct kvp_controller_arg
     return reason != 0 ? reason : controller_open(&ctx->scope, a, out);
 }
 
-/* ---- not offered --------------------------------------------------------------------------- */
-
-static int table_object(struct kvp_ctx *ctx, const struct kvp_object_args *a,
-                        struct kvp_object **out)
+static const char *table_data_dir(struct kvp_ctx *ctx)
 {
-    (void)ctx, (void)a, (void)out;
-    return KVP_UNSUPPORTED;
-}
-
-static void table_object_cancel(struct kvp_object *o)
-{
-    (void)o;
-}
-
-static int table_provide(struct kvp_ctx *ctx, const struct kvp_provide_args *a)
-{
-    (void)ctx, (void)a;
-    return KVP_UNSUPPORTED;
-}
-
-static struct kvp_ctx *table_call_ctx(struct kvp_call *c)
-{
-    (void)c;
-    return NULL;
-}
-
-static int table_call_event(struct kvp_call *c, struct kvp_bytes type, struct kvp_bytes object,
-                            int64_t revision)
-{
-    (void)c, (void)type, (void)object, (void)revision;
-    return KVP_UNSUPPORTED;
-}
-
-static int table_call_answer(struct kvp_call *c, const struct kvp_object_answer *a)
-{
-    (void)c, (void)a;
-    return KVP_UNSUPPORTED;
-}
-
-static int table_authorize(struct kvp_ctx *ctx, const struct kvp_identity *identity, uint32_t verb,
-                           struct kvp_bytes key, struct kvp_bytes end, kvp_done_fn *cb, void *data)
-{
-    (void)ctx, (void)identity, (void)verb, (void)key, (void)end, (void)cb, (void)data;
-    return KVP_UNSUPPORTED;
+    (void)ctx;
+    return "";
 }
 
 const struct kvp_host t_host = {
@@ -169,6 +129,7 @@ const struct kvp_host t_host = {
     .http_listen = t_call_http_listen,
     .http_route = t_call_http_route,
     .http_certificate = t_call_http_certificate,
+    .data_dir = table_data_dir,
     .http_set_data = t_call_http_set_data,
     .http_data = t_call_http_data,
     .http_respond = t_call_http_respond,
@@ -176,13 +137,13 @@ const struct kvp_host t_host = {
     .http_finish = t_call_http_finish,
     .http_abort = t_call_http_abort,
     .http_pause = t_call_http_pause,
-    .object = table_object,
-    .object_cancel = table_object_cancel,
-    .provide = table_provide,
-    .call_ctx = table_call_ctx,
-    .call_event = table_call_event,
-    .call_answer = table_call_answer,
-    .authorize = table_authorize,
+    .object = t_call_object,
+    .object_cancel = t_call_object_cancel,
+    .provide = t_call_provide,
+    .call_ctx = t_call_call_ctx,
+    .call_event = t_call_call_event,
+    .call_answer = t_call_call_answer,
+    .authorize = t_call_authorize,
     .metric = t_call_metric,
     .metric_series = t_call_metric_series,
     .metric_add = t_call_metric_add,

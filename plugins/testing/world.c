@@ -178,6 +178,9 @@ static void world_new(const char *file, int line, const struct kvp_plugin *plugi
     list_init(&w->listeners);
     list_init(&w->routes);
     list_init(&w->exchanges);
+    list_init(&w->objects);
+    list_init(&w->providers);
+    list_init(&w->test_providers);
     call_names_clear();
 }
 
@@ -198,6 +201,7 @@ static void world_free(void)
     block_free_all();
     lines_clear();
     store_close(&w->store);
+    objects_forget_providers();
     heap_close(&w->tasks);
     mem_free(w->options);
     mem_free(w->text);
@@ -243,6 +247,7 @@ static void world_end_instance(void)
 {
     struct world *w = world;
     http_end();
+    objects_end_provided();
     if (w->instance != NULL && !w->instance->stopped) {
         ctx_end(w->instance);
     }
@@ -260,6 +265,7 @@ static void world_end_instance(void)
     }
     blocks_check();
     http_clear();
+    objects_clear();
     metrics_clear();
     mem_free(w->conf);
     w->conf = NULL;

@@ -32,8 +32,9 @@ struct kvp_ctx {
     struct list link; /* in world.contexts until t_close */
     struct scope scope;
     bool is_term;
-    bool stopped; /* answers STOPPED */
-    bool gone;    /* after fini: nobody may use it */
+    bool may_write; /* a term, or any of a plugin with KVP_FOLLOW */
+    bool stopped;   /* answers STOPPED */
+    bool gone;      /* after fini: nobody may use it */
     uint64_t term;
     uint64_t epoch;
     struct list calls;   /* struct call.link */
@@ -148,7 +149,10 @@ struct world {
     uint32_t next_port;
     struct list routes;
     struct list exchanges;
-    char *text; /* t_get's */
+    struct list objects;
+    struct list providers;      /* the plugin's */
+    struct list test_providers; /* t_provide's, until t_close */
+    char *text;                 /* t_get's */
 };
 
 extern struct world *world;          /* NULL outside t_open .. t_close */
@@ -226,6 +230,12 @@ void leases_clear(void);
 bool lease_known(int64_t id);
 void http_end(void);
 void http_clear(void);
+/* Ends what the plugin provides, before its instance ends; what a context has asked for; all. */
+void objects_end_provided(void);
+void objects_end(struct kvp_ctx *ctx);
+void objects_release(void); /* after t_release("object") */
+void objects_clear(void);
+void objects_forget_providers(void);
 void metrics_clear(void);
 void lines_clear(void);
 void blocks_check(void);
@@ -279,6 +289,15 @@ int t_call_http_write(struct kvp_http *x, struct kvp_bytes bytes);
 int t_call_http_finish(struct kvp_http *x);
 void t_call_http_abort(struct kvp_http *x);
 void t_call_http_pause(struct kvp_http *x, int pause);
+int t_call_object(struct kvp_ctx *ctx, const struct kvp_object_args *a, struct kvp_object **out);
+void t_call_object_cancel(struct kvp_object *o);
+int t_call_provide(struct kvp_ctx *ctx, const struct kvp_provide_args *a);
+struct kvp_ctx *t_call_call_ctx(struct kvp_call *c);
+int t_call_call_event(struct kvp_call *c, struct kvp_bytes type, struct kvp_bytes object,
+                      int64_t revision);
+int t_call_call_answer(struct kvp_call *c, const struct kvp_object_answer *a);
+int t_call_authorize(struct kvp_ctx *ctx, const struct kvp_identity *identity, uint32_t verb,
+                     struct kvp_bytes key, struct kvp_bytes end, kvp_done_fn *cb, void *data);
 int t_call_metric(struct kvp_ctx *ctx, const struct kvp_metric_args *a, uint32_t *out_id);
 int t_call_metric_series(struct kvp_ctx *ctx, uint32_t id, const struct kvp_bytes *values,
                          size_t count, uint32_t *out_series);

@@ -38,12 +38,15 @@ class FakeMember:
         self.requests = []
         self.looks = 0
         self.refuse = None
+        self.leader = 9
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
         self.server.add_generic_rpc_handlers((self,))
         self.endpoint = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
         self.server.start()
 
     def service(self, details):
+        if details.method == "/etcdserverpb.Maintenance/Status":
+            return grpc.unary_unary_rpc_method_handler(self.status)
         if not details.method.startswith("/kvdpb.Plugin/"):
             return None
         method = details.method.rsplit("/", 1)[1]
@@ -55,6 +58,10 @@ class FakeMember:
             return field(1, number(2, self.member) + number(3, 5)) + getattr(self, method)()
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+    def status(self, request, context):
+        """Which member leads: that is all that is asked for."""
+        return field(1, number(2, self.member)) + number(4, self.leader)
 
     def info(self, about=b"says hello", why=b"", state=4):
         return (field(1, b"hello") + field(2, b"1.2") + field(3, about) + field(4, b"./hello.so") +
@@ -336,6 +343,27 @@ def several(tally, m, second):
                             "Nothing was changed at the 1 endpoint after it.\n"), "the first fails")
         m.refuse = None
         equal(len(second.requests), count, "requests of the second")
+
+
+    with tally.case("followers are changed first, the leader last, whatever the order of the endpoints"):
+        for leader, order in ((m, [second, m]), (second, [m, second])):
+            m.leader = second.leader = leader.member
+            equal(run(both, "reload", "hello")[1].count("reloaded"), 2, "reloaded")
+            equal([line.split(": ")[0] for line in run(both, "disable", "hello")[1].splitlines()],
+                  [s.endpoint for s in order], "order")
+        m.leader = second.leader = m.member
+        second.refuse = (grpc.StatusCode.FAILED_PRECONDITION, "kvd: no")
+        equal(run(both, "reload", "hello"),
+              (FAILURE, "", f"Error: {second.endpoint}: kvd: no\n"
+                            "Nothing was changed at the 1 endpoint after it.\n"), "a follower refuses")
+        second.refuse = None
+        m.leader = second.leader = 9
+    with tally.case("a member that is gone keeps the leader from being changed"):
+        m.leader = m.member
+        count = len(m.requests)
+        status, out, err = run(f"{m.endpoint},{gone}", "reload", "hello", "--dial-timeout=100ms")
+        equal((status, out, len(m.requests)), (FAILURE, "", count), "status")
+        m.leader = 9
 
 
 # ---- real servers ------------------------------------------------------------------------------------

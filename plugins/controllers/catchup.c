@@ -1,0 +1,177 @@
+/* catchup.c - the newest change of a kind, and waiting until an informer shows it. */
+#include "plugins/controllers/catchup.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+
+/* Objects of one answer: a page is decoded within one callback. */
+#define CATCHUP_PAGE         100
+#define CATCHUP_RETRY_MS     100u
+#define CATCHUP_RETRY_MS_MAX 10000u
+
+struct catchup {
+    struct client client;
+    struct informer *informer;
+    struct informer_handler *handler;
+    const struct schema_type *type;
+    struct kvp_timer *timer; /* until the next try */
+    uint64_t retry_ms;
+    int64_t newest; /* of the pages so far */
+    bool listing;   /* a request is under way */
+    bool listed, told, closed;
+    void (*ready)(void *data);
+    void *data;
+};
+
+static void catchup_list(struct catchup *c, struct slice token);
+
+static void catchup_free(struct catchup *c)
+{
+    if (c->closed && !c->listing) {
+        mem_free(c);
+    }
+}
+
+static void catchup_check(struct catchup *c)
+{
+    if (!c->listed || c->told || c->closed || !informer_synced(c->informer) ||
+        informer_revision(c->informer) < c->newest) {
+        return;
+    }
+    c->told = true;
+    c->ready(c->data);
+}
+
+static void catchup_changed(void *data, const struct object *before, const struct object *now)
+{
+    (void)before;
+    (void)now;
+    catchup_check(data);
+}
+
+static void catchup_synced(void *data)
+{
+    catchup_check(data);
+}
+
+static void catchup_again(void *data)
+{
+    struct catchup *c = data;
+    c->timer = NULL;
+    c->newest = 0;
+    catchup_list(c, slice_of("", 0));
+}
+
+static void catchup_retry(struct catchup *c)
+{
+    const struct kvp_host *host = c->client.host;
+    struct kvp_timer_args a = {.size = sizeof a,
+                               .jitter_percent = 50,
+                               .after_ms = c->retry_ms,
+                               .fire = catchup_again,
+                               .data = c};
+    c->retry_ms = c->retry_ms * 2 > CATCHUP_RETRY_MS_MAX ? CATCHUP_RETRY_MS_MAX : c->retry_ms * 2;
+    if (host->timer(c->client.ctx, &a, &c->timer) != 0) {
+        c->timer = NULL;
+        host->fail(c->client.ctx, "the objects of a former leader could not be listed");
+    }
+}
+
+/* One page: its newest change, and where the next one begins. */
+static bool catchup_page(struct catchup *c, struct slice json, struct arena *a, struct slice *token)
+{
+    struct object list;
+    struct errmsg e;
+    const struct schema_type *item = schema_type(SCHEMA_META_V1_PARTIAL_OBJECT_METADATA);
+    if (object_decode(&list, schema_type(SCHEMA_META_V1_PARTIAL_OBJECT_METADATA_LIST), a, json,
+                      NULL, &e) != 0) {
+        return false;
+    }
+    const struct value *items = object_get(&list, "items");
+    for (size_t i = 0; i < value_len(items); i++) {
+        struct object o = {.type = item, .root = items->items[i], .arena = a};
+        int64_t revision = object_revision(&o);
+        c->newest = revision > c->newest ? revision : c->newest;
+    }
+    *token = object_text(&list, "metadata.continue");
+    return true;
+}
+
+static void catchup_answer(void *data, const struct client_answer *answer)
+{
+    struct catchup *c = data;
+    struct arena a;
+    struct slice token = {0};
+    c->listing = false;
+    if (c->closed || answer->reason == KVP_STOPPED) {
+        catchup_free(c);
+        return;
+    }
+    arena_init(&a, 0);
+    if (!answer->ok || !catchup_page(c, answer->body, &a, &token)) {
+        catchup_retry(c);
+    } else if (token.len > 0) {
+        catchup_list(c, token);
+    } else {
+        c->listed = true;
+        catchup_check(c);
+    }
+    arena_close(&a);
+}
+
+static void catchup_list(struct catchup *c, struct slice token)
+{
+    struct buf query;
+    buf_init(&query);
+    buf_printf(&query, "limit=%d", CATCHUP_PAGE);
+    if (token.len > 0) {
+        buf_append_str(&query, "&continue=");
+        buf_append_slice(&query, token);
+    }
+    struct client_request r = {.verb = KVP_VERB_LIST,
+                               .type = c->type,
+                               .query = buf_slice(&query),
+                               .done = catchup_answer,
+                               .data = c};
+    int reason = query.failed ? KVP_NO_MEMORY : client_send(c->client, &r);
+    buf_close(&query);
+    c->listing = reason == 0;
+    if (reason != 0 && reason != KVP_STOPPED) {
+        catchup_retry(c);
+    }
+}
+
+int catchup_open(struct client term, struct informer *i, const struct schema_type *type,
+                 void (*ready)(void *data), void *data, struct catchup **out)
+{
+    struct catchup *c = mem_zalloc(sizeof *c);
+    if (c == NULL) {
+        return KVP_NO_MEMORY;
+    }
+    *c = (struct catchup){.client = term,
+                          .informer = i,
+                          .type = type,
+                          .retry_ms = CATCHUP_RETRY_MS,
+                          .ready = ready,
+                          .data = data};
+    int reason = informer_on(i, catchup_changed, catchup_synced, c, &c->handler);
+    if (reason != 0) {
+        mem_free(c);
+        return reason;
+    }
+    catchup_list(c, slice_of("", 0));
+    *out = c;
+    return 0;
+}
+
+void catchup_close(struct catchup *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    c->closed = true;
+    informer_off(c->handler);
+    catchup_free(c);
+}

@@ -1,0 +1,19 @@
+/* catchup.h - a new leader acts only once its informer shows what the former one did.
+ *
+ * An informer of the instance is warm, and may be a moment behind the store: pods that the former
+ * leader made in its last moment may be missing, and would be made again. At the term's begin the
+ * objects are listed anew; the newest change among them is what the informer has to show first. */
+#ifndef KVD_CONTROLLERS_CATCHUP_H
+#define KVD_CONTROLLERS_CATCHUP_H
+
+#include "plugins/client/informer.h"
+
+struct catchup;
+/* ready is called once, later, when i shows all that was there now. Lists again with backoff while
+ * that fails. 0 or a reason of kvplugin.h. i outlives it. */
+int catchup_open(struct client term, struct informer *i, const struct schema_type *type,
+                 void (*ready)(void *data), void *data, struct catchup **out);
+/* When the term's context has ended (its timers are gone); NULL is fine. */
+void catchup_close(struct catchup *c);
+
+#endif

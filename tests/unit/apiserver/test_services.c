@@ -1,0 +1,337 @@
+/* test_services - services get addresses and ports, each of which belongs to one service only. */
+#include "plugins/apiserver/address.h"
+#include "plugins/apiserver/pool.h"
+#include "tests/unit/apiserver/server.h"
+
+#define SEEDS 8u
+#define SVCS  "/api/v1/namespaces/default/services"
+#define IPS   "/registry/kvd.io/serviceips/"
+#define PORTS "/registry/kvd.io/nodeports/"
+
+static char body_[1024];
+
+/* A service of one port; spec: more of it, with a comma at the end. */
+static const char *svc(const char *name, const char *spec)
+{
+    snprintf(body_, sizeof body_,
+             "{\"metadata\":{\"name\":\"%s\"},\"spec\":{%s\"ports\":[{\"port\":80}]}}", name, spec);
+    return body_;
+}
+
+static void ranges_are_read(void **state)
+{
+    static const struct {
+        const char *text, *first, *last;
+        uint32_t count;
+    } good[] = {
+        {"10.96.0.0/12", "10.96.0.1", "10.111.255.254", (1u << 20) - 2},
+        {"10.0.0.0/29", "10.0.0.1", "10.0.0.6", 6},
+        {"fd00::/108", "fd00::1", "fd00::f:ffff", (1u << 20) - 1},
+        {"fd00:0:0:0:0:0:0:1230/125", "fd00::1231", "fd00::1237", 7},
+    };
+    static const char *const bad[] = {"",           "10.96.0.0",   "10.96.0.0/",  "10.96.0.0/x",
+                                      "10.0.0.0/8", "10.0.0.0/30", "10.0.0.1/24", "fd00::/64",
+                                      "a/24",       "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/24x"};
+    struct address_range r;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        char text[ADDRESS_TEXT_BYTES];
+        uint32_t n;
+        assert_null(address_range_parse(good[i].text, &r));
+        assert_int_equal(r.count, good[i].count);
+        address_print(&r, 0, text);
+        assert_string_equal(text, good[i].first);
+        assert_true(address_number(&r, slice_str(text), &n));
+        assert_int_equal(n, 0);
+        address_print(&r, r.count - 1, text);
+        assert_string_equal(text, good[i].last);
+        assert_true(address_number(&r, slice_str(text), &n));
+        assert_int_equal(n, r.count - 1);
+        address_print(&r, r.count, text);
+        assert_false(address_number(&r, slice_str(text), &n));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_non_null(address_range_parse(bad[i], &r));
+    }
+    assert_null(address_range_parse("10.0.0.0/29", &r));
+    uint32_t n;
+    assert_false(address_number(&r, slice_str("10.0.0.0"), &n));
+    assert_false(address_number(&r, slice_str("10.0.0.7"), &n));
+    assert_false(address_number(&r, slice_str("::1"), &n));
+    assert_false(address_number(&r, slice_str("x"), &n));
+}
+
+static void pools_empty_from_above(void **state)
+{
+    struct arena a;
+    struct pool p = {.count = 10, .lower = 4};
+    uint32_t n;
+    arena_init(&a, 0);
+    assert_true(pool_pick(&p, 5, &n)); /* a guess */
+    assert_int_equal(n, 9);
+    assert_int_equal(pool_learn(&p, &a), 0);
+    pool_take(&p, 9);
+    pool_take(&p, 100);
+    for (unsigned i = 0; i < 9; i++) {
+        assert_true(pool_pick(&p, i * 7919, &n));
+        assert_true(i < 5 ? n >= 4 : n < 4);
+    }
+    assert_false(pool_pick(&p, 1, &n));
+    arena_close(&a);
+}
+
+static void give_story(void)
+{
+    char ip[64];
+    char path[128];
+    server_open_all();
+    struct asked a = ask("POST", SVCS, svc("a", ""));
+    expect_part(a, 201, "\"clusterIP\":\"10.");
+    expect_part(a, 201, "\"ipFamilies\":[\"IPv4\"],\"ipFamilyPolicy\":\"SingleStack\"");
+    pick(a.body, "\"clusterIP\":\"", ip, sizeof ip);
+    snprintf(path, sizeof path, "\"clusterIPs\":[\"%s\"]", ip);
+    expect_part(a, 201, path);
+    snprintf(path, sizeof path, IPS "%s", ip);
+    t_expect_value(path, "default/a");
+    /* A change keeps it, also when it is not mentioned. */
+    a = ask("PUT", SVCS "/a", svc("a", "\"selector\":{\"x\":\"y\"},"));
+    expect_part(a, 200, ip);
+    t_expect_value(path, "default/a");
+    a = ask("PUT", SVCS "/a", svc("a", "\"clusterIP\":\"10.96.0.9\","));
+    expect_part(a, 422,
+                "spec.clusterIPs[0]: Invalid value: [\\\"10.96.0.9\\\"]: may not change once set");
+    /* Asked for. */
+    snprintf(
+        body_, sizeof body_,
+        "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"port\":1}]"
+        "}}",
+        ip);
+    a = ask("POST", SVCS, body_);
+    expect_part(a, 422, "failed to allocate IP");
+    expect_part(a, 422, "provided IP is already allocated");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201,
+                  "\"clusterIPs\":[\"10.96.0.10\"]");
+    t_expect_value(IPS "10.96.0.10", "default/b");
+    expect_answer(
+        "POST", SVCS, svc("c", "\"clusterIP\":\"1.2.3.4\","), 422,
+        "Service \\\"c\\\" is invalid: spec.clusterIPs: Invalid value: [\\\"1.2.3.4\\\"]: "
+        "failed to allocate IP 1.2.3.4: the provided IP (1.2.3.4) is not in the valid "
+        "range. The range of valid IPs is 10.96.0.0/12");
+    expect_answer("POST", SVCS, svc("c", "\"clusterIP\":\"x\","), 422,
+                  "spec.clusterIPs[0]: Invalid value: \\\"x\\\": must be a valid IP address");
+    expect_answer("POST", SVCS, svc("c", "\"clusterIP\":\"10.96.0.11\",\"clusterIPs\":[\"None\"],"),
+                  422, "first value must match `clusterIP`");
+    expect_answer("POST", SVCS, svc("c", "\"clusterIPs\":[\"10.96.0.11\"],"), 422,
+                  "must be empty when `clusterIP` is not specified");
+    expect_answer("POST", SVCS, svc("c", "\"ipFamilyPolicy\":\"RequireDualStack\","), 422,
+                  "spec.ipFamilyPolicy: Invalid value: \\\"RequireDualStack\\\": this cluster is "
+                  "not configured for dual-stack services");
+    expect_answer(
+        "POST", SVCS, svc("c", "\"ipFamilies\":[\"IPv6\"],"), 422,
+        "spec.ipFamilies[0]: Invalid value: \\\"IPv6\\\": not configured on this cluster");
+    /* None. */
+    expect_answer("POST", SVCS, svc("h", "\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"},"), 201,
+                  "\"clusterIP\":\"None\",\"clusterIPs\":[\"None\"]");
+    expect_answer("POST", SVCS, svc("f", "\"clusterIP\":\"None\","), 201,
+                  "\"ipFamilies\":[\"IPv4\",\"IPv6\"],\"ipFamilyPolicy\":\"RequireDualStack\"");
+    a = ask("POST", SVCS,
+            "{\"metadata\":{\"name\":\"e\"},\"spec\":{\"type\":\"ExternalName\",\"externalName\":"
+            "\"example.com\"}}");
+    expect_part(a, 201, "\"externalName\":\"example.com\"");
+    t_expect(strstr(a.body, "clusterIP") == NULL && strstr(a.body, "ipFamilies") == NULL);
+    t_expect_int(t_count(IPS), 2);
+    /* To an external name and back. */
+    expect_answer("PUT", SVCS "/a", svc("a", "\"type\":\"ExternalName\",\"externalName\":\"x.y\","),
+                  200, "ExternalName");
+    t_expect_value(path, NULL);
+    expect_answer("PUT", SVCS "/a", svc("a", "\"clusterIP\":\"10.96.0.10\","), 422,
+                  "already allocated");
+    expect_answer("PUT", SVCS "/a", svc("a", ""), 200, "\"clusterIP\":\"10.");
+    t_expect_int(t_count(IPS), 2);
+    /* Given back. */
+    expect_answer("DELETE", SVCS "/b?dryRun=All", "", 200, NULL);
+    t_expect_value(IPS "10.96.0.10", "default/b");
+    expect_answer("DELETE", SVCS "/b", "", 200, "Success");
+    t_expect_value(IPS "10.96.0.10", NULL);
+    expect_answer("POST", SVCS "?dryRun=All", svc("d", ""), 201, "\"clusterIP\":\"10.");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
+    /* Held until the last finalizer is gone. */
+    a = ask_typed("PATCH", SVCS "/b", "application/merge-patch+json",
+                  "{\"metadata\":{\"finalizers\":[\"a/b\"]}}");
+    expect_part(a, 200, NULL);
+    expect_answer("DELETE", SVCS "/b", "", 200, "deletionTimestamp");
+    t_expect_value(IPS "10.96.0.10", "default/b");
+    a = ask_typed("PATCH", SVCS "/b", "application/merge-patch+json",
+                  "{\"metadata\":{\"finalizers\":null}}");
+    expect_part(a, 200, NULL);
+    t_expect_value(IPS "10.96.0.10", NULL);
+    expect_answer("DELETE", SVCS, "", 200, "ServiceList");
+    t_expect_int(t_count(IPS), 0);
+    t_close();
+}
+
+static void services_get_addresses(void **state)
+{
+    t_for_each_seed(SEEDS, give_story);
+}
+
+static void port_story(void)
+{
+    char port[16];
+    char part[64];
+    server_open_all();
+    struct asked a = ask("POST", SVCS, svc("a", "\"type\":\"NodePort\","));
+    expect_part(a, 201, "\"nodePort\":3");
+    snprintf(port, sizeof port, "%.5s", strstr(a.body, "\"nodePort\":") + 11);
+    snprintf(part, sizeof part, "\"nodePort\":%s", port);
+    t_expect_int(t_count(PORTS), 1);
+    a = ask("PUT", SVCS "/a", svc("a", "\"type\":\"NodePort\",\"selector\":{\"x\":\"y\"},"));
+    expect_part(a, 200, part);
+    expect_answer("POST", SVCS,
+                  "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{"
+                  "\"port\":80,\"nodePort\":80}]}}",
+                  422,
+                  "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid "
+                  "range. The range of valid ports is 30000-32767");
+    snprintf(
+        body_, sizeof body_,
+        "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,"
+        "\"nodePort\":%s}]}}",
+        port);
+    a = ask("POST", SVCS, body_);
+    expect_part(a, 422, "provided port is already allocated");
+    /* One port in two protocols. */
+    a = ask(
+        "POST", SVCS,
+        "{\"metadata\":{\"name\":\"dns\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"name\":"
+        "\"u\",\"port\":53,\"protocol\":\"UDP\"},{\"name\":\"t\",\"port\":53,\"nodePort\":30053}"
+        "]}}");
+    expect_part(a, 201, "\"protocol\":\"UDP\",\"port\":53,\"targetPort\":53,\"nodePort\":30053");
+    t_expect_value(PORTS "30053", "default/dns");
+    t_expect_int(t_count(PORTS), 2);
+    expect_answer("PUT", SVCS "/dns",
+                  "{\"metadata\":{\"name\":\"dns\"},\"spec\":{\"type\":\"NodePort\",\"selector\":{"
+                  "\"a\":\"b\"},\"ports\":[{\"name\":\"t\",\"port\":53}]}}",
+                  200, "\"nodePort\":30053");
+    t_expect_value(PORTS "30053", "default/dns");
+    expect_answer("DELETE", SVCS "/dns", "", 200, NULL);
+    t_expect_int(t_count(PORTS), 1);
+    /* Balanced, with a port for health checks. */
+    a = ask("POST", SVCS,
+            svc("l", "\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\","));
+    expect_part(a, 201, "\"healthCheckNodePort\":3");
+    expect_part(a, 201, "\"allocateLoadBalancerNodePorts\":true");
+    t_expect_int(t_count(PORTS), 3);
+    expect_answer("POST", SVCS,
+                  svc("n", "\"type\":\"LoadBalancer\",\"allocateLoadBalancerNodePorts\":false,"),
+                  201, NULL);
+    t_expect_int(t_count(PORTS), 3);
+    /* Back to an inner one: what it has no use for is given back. */
+    expect_answer("PUT", SVCS "/l", svc("l", "\"type\":\"ClusterIP\","), 200, NULL);
+    a = ask("GET", SVCS "/l", "");
+    t_expect(strstr(a.body, "\"nodePort\"") == NULL && strstr(a.body, "healthCheck\"") == NULL);
+    t_expect_int(t_count(PORTS), 1);
+    /* As kubectl patches the type alone. */
+    a = ask_typed("PATCH", SVCS "/a", "application/merge-patch+json",
+                  "{\"spec\":{\"type\":\"ClusterIP\"}}");
+    expect_part(a, 200, "\"type\":\"ClusterIP\"");
+    t_expect(strstr(a.body, "\"nodePort\"") == NULL);
+    t_expect(strstr(a.body, "externalTrafficPolicy\"") == NULL);
+    t_expect_int(t_count(PORTS), 0);
+    t_close();
+}
+
+static void services_get_ports(void **state)
+{
+    t_for_each_seed(SEEDS, port_story);
+}
+
+/* Six addresses and three ports for more services than that, asked for all at once. */
+static void scarce_story(void)
+{
+    struct t_http *x[10];
+    char name[16];
+    size_t made = 0;
+    server_open("insecure-allow-all=true,service-cluster-ip-range=10.0.0.0/29,"
+                "service-node-port-range=31000-31002");
+    for (size_t i = 0; i < 10; i++) {
+        snprintf(name, sizeof name, "s%zu", i);
+        x[i] = begin_typed("POST", SVCS, "application/json",
+                           svc(name, i % 3 == 0 ? "\"type\":\"NodePort\"," : ""));
+    }
+    for (size_t i = 0; i < 10; i++) {
+        struct asked a = finish(x[i]);
+        made += a.status == 201;
+        if (a.status != 201 && strstr(a.body, "range is full") == NULL &&
+            strstr(a.body, "please try again") == NULL) {
+            t_fail_test("%u: %s", a.status, a.body);
+        }
+    }
+    t_expect_int(t_count("/registry/services/specs/default/"), made);
+    t_expect_int(t_count(IPS), made);
+    /* All that are left can be had, one after the other. */
+    for (size_t i = 0; t_count(IPS) < 6 && i < 6; i++) {
+        snprintf(name, sizeof name, "t%zu", i);
+        expect_answer("POST", SVCS, svc(name, ""), 201, NULL);
+    }
+    expect_answer("POST", SVCS, svc("one-more", ""), 500,
+                  "Internal error occurred: failed to allocate a serviceIP: range is full");
+    expect_answer("DELETE", SVCS, "", 200, NULL);
+    t_expect_int(t_count("/registry/kvd.io/"), 0);
+    t_close();
+}
+
+static void the_last_one_is_found(void **state)
+{
+    t_for_each_seed(40, scarce_story);
+}
+
+/* Whatever fails: what is claimed is what the services have. */
+static void chaos_story(void)
+{
+    struct t_http *x[12];
+    char name[32];
+    server_open("insecure-allow-all=true,service-cluster-ip-range=10.0.0.0/29,"
+                "service-node-port-range=31000-31002");
+    t_chaos(20);
+    for (size_t i = 0; i < 12; i++) {
+        snprintf(name, sizeof name, "s%zu", i % 4);
+        char path[128];
+        snprintf(path, sizeof path, SVCS "/%s", name);
+        x[i] = i % 3 == 0   ? begin_typed("POST", SVCS, "application/json",
+                                          svc(name, "\"type\":\"NodePort\","))
+               : i % 3 == 1 ? begin_typed("PUT", path, "application/json", svc(name, ""))
+                            : begin_typed("DELETE", path, "application/json", "");
+        t_advance(t_random(6));
+    }
+    t_advance(10000);
+    for (size_t i = 0; i < 12; i++) {
+        t_expect(t_http_ended(x[i]) != 0);
+    }
+    t_chaos(0);
+    expect_answer("DELETE", SVCS, "", 200, NULL);
+    t_expect_int(t_count("/registry/kvd.io/"), 0);
+    t_close();
+}
+
+static void nothing_is_left_over(void **state)
+{
+    t_for_each_seed(60, chaos_story);
+}
+
+static void bad_ranges_are_refused(void **state)
+{
+    t_on_failure(server_failed);
+    t_open_refused(kvplugin_entry(), "service-cluster-ip-range=10.0.0.0/8", "it is too large");
+    t_open_refused(kvplugin_entry(), "service-node-port-range=5", "the ports are not a range");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranges_are_read),        cmocka_unit_test(pools_empty_from_above),
+        cmocka_unit_test(services_get_addresses), cmocka_unit_test(services_get_ports),
+        cmocka_unit_test(the_last_one_is_found),  cmocka_unit_test(nothing_is_left_over),
+        cmocka_unit_test(bad_ranges_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
