@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """kubectl reads from the API server: get in every format, watch, describe, explain, discovery. Without a
-kubectl on PATH all of it is skipped."""
+kubectl (the one named by KUBECTL, else the one on PATH) all of it is skipped."""
+import base64
 import contextlib
 import json
 import os
 import re
 import selectors
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from kvdtest import ROOT, Server, Tally, equal, free_ports  # noqa: E402
 
 PLUGIN = os.path.join(os.environ.get("PLUGINS", os.path.join(ROOT, "build/plugins")), "apiserver.so")
 WAIT_SECONDS_MAX = 30
+KUBECTL = os.environ.get("KUBECTL") or shutil.which("kubectl")
 AGE = re.compile(r"^(?=\d)(\d+y)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$")
 
 
@@ -32,7 +35,13 @@ class Cluster:
 
     def __enter__(self):
         self.server.start()
+        self.kubeconfig = os.path.join(self.server.data_dir, "admin.kubeconfig")
         deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while not os.path.exists(self.kubeconfig):
+            if time.monotonic() > deadline:
+                raise RuntimeError("no kubeconfig:\n" + self.server.log_tail())
+            time.sleep(0.05)
+        self.tls = self.trust()
         while True:  # the leader makes the namespaces
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 if self.ask("GET", "/api/v1/namespaces/default", ok=(200, 404))["kind"] == "Namespace":
@@ -47,12 +56,24 @@ class Cluster:
         self.server.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
+    def trust(self):
+        """TLS as the kubeconfig says it."""
+        with open(self.kubeconfig, encoding="utf-8") as text:
+            data = {name: base64.b64decode(value) for name, value in
+                    re.findall(r"(\S+)-data: (\S+)", text.read())}
+        pair = os.path.join(self.home, "admin.pem")
+        with open(pair, "wb") as out:
+            out.write(data["client-certificate"] + data["client-key"])
+        context = ssl.create_default_context(cadata=data["certificate-authority"].decode())
+        context.load_cert_chain(pair)
+        return context
+
     def ask(self, method, path, body=None, kind="application/json", ok=(200, 201)):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method,
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", method=method,
                                          data=None if body is None else json.dumps(body).encode(),
                                          headers={"Content-Type": kind})
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             text = error.read().decode()
@@ -61,7 +82,7 @@ class Cluster:
             raise AssertionError(f"{method} {path}: {error.code} {text}") from None
 
     def command(self, *words):
-        return ["kubectl", f"--server=http://127.0.0.1:{self.port}", *words]
+        return [KUBECTL, f"--kubeconfig={self.kubeconfig}", *words]
 
     def environment(self):
         env = {k: v for k, v in os.environ.items() if k != "KUBECONFIG"}
@@ -175,8 +196,8 @@ def fill(c):
         "metadata": {"name": "web-1"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
                                                 "template": template}})
     c.ask("POST", "/api/v1/namespaces/default/services", {
-        "metadata": {"name": "lb"}, "spec": {"type": "LoadBalancer", "clusterIP": "10.0.0.9",
-                                             "clusterIPs": ["10.0.0.9"], "selector": {"app": "web"},
+        "metadata": {"name": "lb"}, "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.9",
+                                             "clusterIPs": ["10.96.0.9"], "selector": {"app": "web"},
                                              "ports": [{"port": 80, "nodePort": 30080}]}})
     c.ask("POST", "/api/v1/namespaces/default/services", {
         "metadata": {"name": "headless"}, "spec": {"clusterIP": "None", "clusterIPs": ["None"],
@@ -236,7 +257,7 @@ def check_tables(tally, c):
                            ["web-1", "2", "0", "0", "AGE", "main", "img:1", "app=web"]],
         "get svc -o wide": [["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR"],
                             ["headless", "ClusterIP", "None", "<none>", "53/UDP", "AGE", "<none>"],
-                            ["lb", "LoadBalancer", "10.0.0.9", "<pending>", "80:30080/TCP", "AGE", "app=web"]],
+                            ["lb", "LoadBalancer", "10.96.0.9", "<pending>", "80:30080/TCP", "AGE", "app=web"]],
         "get cm -A": [["NAMESPACE", "NAME", "DATA", "AGE"], ["default", "conf", "2", "AGE"],
                       ["kube-system", "conf", "0", "AGE"]],
         "get secrets": [["NAME", "TYPE", "DATA", "AGE"], ["s", "Opaque", "1", "AGE"]],
@@ -342,7 +363,7 @@ def check_describe(tally, c):
                     "cpu": "4", "Kubelet Version": "v1.35.0", "OS Image": "Debian GNU/Linux 12"},
         "deploy web": {"Name": "web", "Selector": "app=web", "StrategyType": "RollingUpdate",
                        "Replicas": "3 desired | 2 updated | 3 total | 1 available | 2 unavailable"},
-        "svc lb": {"Type": "LoadBalancer", "IP": "10.0.0.9", "NodePort": "<unset>  30080/TCP",
+        "svc lb": {"Type": "LoadBalancer", "IP": "10.96.0.9", "NodePort": "<unset>  30080/TCP",
                    "Selector": "app=web"},
         "cm conf": {"Name": "conf", "Namespace": "default"},
         "secret s": {"Type": "Opaque", "p": "1 bytes"},
@@ -396,13 +417,13 @@ def check_discovery(tally, c):
             assert version in versions, versions
         server = json.loads(c.kubectl("version", "-o", "json"))["serverVersion"]
         equal((server["major"], server["minor"], server["gitVersion"]), ("1", "35", "v1.35.4"))
-        assert f"Kubernetes control plane is running at http://127.0.0.1:{c.port}\n" in re.sub(
+        assert f"Kubernetes control plane is running at https://127.0.0.1:{c.port}\n" in re.sub(
             r"\x1b\[[0-9;]*m", "", c.kubectl("cluster-info"))
 
 
 def main():
     tally = Tally()
-    if shutil.which("kubectl") is None:
+    if KUBECTL is None:
         for name in ("tables", "formats", "watch", "describe", "explain", "discovery"):
             tally.skip(name, "no kubectl")
         tally.close()
