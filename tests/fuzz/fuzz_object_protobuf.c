@@ -1,5 +1,5 @@
-/* fuzz_object_protobuf - protobuf into objects. Byte 0 picks the type, the rest is the message (or, for
- * 255, an envelope). What decodes is written, decodes again to an equal object; what does not
+/* fuzz_object_protobuf - protobuf into objects. Byte 0 picks the type, the rest is the message (or,
+ * for 255, an envelope). What decodes is written, decodes again to an equal object; what does not
  * decode has a sentence. */
 #include <stddef.h>
 #include <stdint.h>
