@@ -35,8 +35,10 @@ struct apiserver {
     struct service_ranges ranges;
     uint32_t admission_disabled; /* enum admit_plugin */
     struct bootstrap *bootstrap; /* while this member leads */
-    struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
-    struct exchange *answered;   /* of plugins, to be freed; by next_answered */
+    struct reach *reach;         /* the same */
+    struct reach_member *reach_member;
+    struct hashmap calls;      /* struct exchange.call_node: of plugins, not answered yet */
+    struct exchange *answered; /* of plugins, to be freed; by next_answered */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)
