@@ -184,6 +184,11 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
     rc = rc == 0 ? service_carry(new, old) : rc;
     rc = rc == 0 ? admit_update(u->ex, new, old) : rc;
     rc = rc == 0 ? metadata_prepare_update(new, old) : rc;
+    if (rc == 0 && slice_eq(ex->request.sub, slice_str("status")) &&
+        object_get(old, "metadata.generation") != NULL) {
+        /* Also a deployment's annotations, which count otherwise, may come with its status. */
+        rc = object_set_int(new, "metadata.generation", object_int(old, "metadata.generation", 0));
+    }
     rc = rc == 0 ? managed_update(new, old, ex->manager, ex->request.sub, now) : rc;
     if (rc == 0) {
         causes_init(c, &ex->arena);
