@@ -104,7 +104,8 @@ PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
 # The same for one test program: each an object with nothing global but its entry, so that names of
 # one plugin are not in the way of another's.
 plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
-PLANE_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
+PLANE_LINKED := $(foreach p,$(PLANE),$(if $(call plane_entry,$(p)),$(p)))
+PLANE_O := $(PLANE_LINKED:%=$(B)/obj/tests/plane/%.o)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -255,7 +256,7 @@ $(B)/obj/tests/plane/$(1).o: $(B)/obj/tests/plane/$(1)-entry.o $$(call objects,$
 	$$(Q)ld -r -o $$@ $$(filter %.o,$$^)
 	$$(Q)objcopy --keep-global-symbol=plane_entry_$(subst -,_,$(1)) $$@
 endef
-$(foreach p,$(PLANE),$(eval $(call plane_object,$(p))))
+$(foreach p,$(PLANE_LINKED),$(eval $(call plane_object,$(p))))
 
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
