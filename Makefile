@@ -364,10 +364,10 @@ $(SIM_PLUGINS_O): $(B)/obj/tests/sim/plugins/%.o: Makefile
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKVP_ENTRY=$(SIM_ENTRY) -MMD -MP -c -o $@ plugins/sample/$*/$*.c
 
-$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LIB_A)
+$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
