@@ -98,6 +98,11 @@ HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
+# The same, linked into one test program: the file with the entry gets an entry name of its own.
+plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
+PLANE_ENTRY_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
+PLANE_A := $(B)/libplane.a
+PLANE_C := $(foreach p,$(PLANE),$(filter-out $(call plane_entry,$(p)),$(call sources,plugins/$(p))))
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -238,6 +243,19 @@ $(SCHEDULER_A): $(call objects,$(SCHEDULER_C))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+$(PLANE_A): $(call objects,$(PLANE_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+define plane_entry_rule
+$(B)/obj/tests/plane/$(1).o: $(call plane_entry,$(1)) | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
+	$$(call say,CC,$$<)
+	@mkdir -p $$(dir $$@)
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) -DKVP_ENTRY=plane_entry_$(subst -,_,$(1)) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach p,$(PLANE),$(eval $(call plane_entry_rule,$(p))))
+
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
 	@mkdir -p $(dir $@)
@@ -320,6 +338,13 @@ $(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provi
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+
+# The control plane's plugins in the real host, in virtual time (tests/unit/plane/plane.h).
+PLANE_TEST_O := $(B)/obj/tests/unit/plane/plane.o $(PLANE_ENTRY_O)
+$(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(PLANE_TEST_O) $(PLANE_A) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(PLANE_TEST_O) $(PLANE_A) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(LIB_A)
 	$(call say,LD,$@)
