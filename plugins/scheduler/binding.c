@@ -1,9 +1,9 @@
 /* binding.c - the decision is written by the pod's binding; see scheduler.h.
  *
- * The pod is assumed to be on its node from the decision on. Written: the assumption lasts until the
- * informer shows it. Refused: the pod is forgotten there and tried again with backoff. Unknown (the
- * answer got lost): the pod is read, and tells. At the end of a term all is forgotten; the next
- * leader decides by what is in the store, and a binding that came through is never made twice:
+ * The pod is assumed to be on its node from the decision on. Written: the assumption lasts until
+ * the informer shows it. Refused: the pod is forgotten there and tried again with backoff. Unknown
+ * (the answer got lost): the pod is read, and tells. At the end of a term all is forgotten; the
+ * next leader decides by what is in the store, and a binding that came through is never made twice:
  * the API server refuses a second one. */
 #include "plugins/scheduler/scheduler.h"
 
@@ -29,8 +29,7 @@ static struct scheduler_binding *binding_make(struct scheduler *s, const struct 
                                               const struct sched_node *n)
 {
     const struct sched_pod *p = w->pod;
-    struct scheduler_binding *b =
-        mem_alloc(sizeof *b + p->key.len + p->uid.len + n->name.len + 1);
+    struct scheduler_binding *b = mem_alloc(sizeof *b + p->key.len + p->uid.len + n->name.len + 1);
     if (b != NULL) {
         uint8_t *at = (uint8_t *)(b + 1);
         *b = (struct scheduler_binding){.s = s, .added_ms = w->added_ms};
@@ -99,9 +98,8 @@ static void binding_written(struct scheduler_binding *b, int64_t revision)
         sched_cluster_bound(p, revision, now);
         sched_queue_remove(&s->queue, p->waiting);
         if (o != NULL) {
-            recorder_normal(s->recorder, o, "Scheduled",
-                            "Successfully assigned %.*s to %.*s", (int)b->key.len,
-                            (const char *)b->key.data, (int)b->node.len,
+            recorder_normal(s->recorder, o, "Scheduled", "Successfully assigned %.*s to %.*s",
+                            (int)b->key.len, (const char *)b->key.data, (int)b->node.len,
                             (const char *)b->node.data);
         }
     }
@@ -142,10 +140,10 @@ static void binding_read(void *data, const struct client_answer *a)
         return;
     }
     arena_init(&arena, 0);
-    bool there = a->ok && object_decode(&o, schema_type(SCHEMA_CORE_V1_POD), &arena, a->body, NULL,
-                                        &e) == 0 &&
-                 slice_eq(object_uid(&o), b->uid) &&
-                 slice_eq(object_text(&o, "spec.nodeName"), b->node);
+    bool there =
+        a->ok &&
+        object_decode(&o, schema_type(SCHEMA_CORE_V1_POD), &arena, a->body, NULL, &e) == 0 &&
+        slice_eq(object_uid(&o), b->uid) && slice_eq(object_text(&o, "spec.nodeName"), b->node);
     arena_close(&arena);
     if (there) {
         binding_written(b, a->revision);

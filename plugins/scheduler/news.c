@@ -16,8 +16,7 @@ void scheduler_event(struct scheduler *s, unsigned kinds, const struct sched_nod
                      const struct sched_pod *pod)
 {
     struct sched_event e = {.kinds = kinds, .cluster = &s->cluster, .node = node, .pod = pod};
-    if (s->leading && kinds != 0 &&
-        sched_queue_event(&s->queue, &e, scheduler_now_ms(s)) > 0) {
+    if (s->leading && kinds != 0 && sched_queue_event(&s->queue, &e, scheduler_now_ms(s)) > 0) {
         scheduler_wake(s);
     }
 }
@@ -35,8 +34,7 @@ static bool news_differs(const struct object *a, const struct object *b, const c
 {
     const struct value *x = object_get(a, path);
     const struct value *y = object_get(b, path);
-    return (x != NULL || y != NULL) &&
-           (x == NULL || y == NULL || !value_equal(NULL, x, y));
+    return (x != NULL || y != NULL) && (x == NULL || y == NULL || !value_equal(NULL, x, y));
 }
 
 /* Taints and conditions are messages, which a comparison without their type takes as they are. */
@@ -286,8 +284,8 @@ int scheduler_watch(struct scheduler *s)
         struct informer_args a = {.type = schema_type(kinds[i].type)};
         struct informer_handler *handler = NULL;
         rc = informer_open(root, &a, &s->informers[i]);
-        rc = rc == 0 ? informer_on(s->informers[i], kinds[i].changed, news_synced, s, &handler)
-                     : rc;
+        rc =
+            rc == 0 ? informer_on(s->informers[i], kinds[i].changed, news_synced, s, &handler) : rc;
     }
     if (rc != 0) {
         scheduler_unwatch(s);

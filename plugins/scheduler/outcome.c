@@ -36,8 +36,7 @@ static const struct value *outcome_condition(const struct object *o, const char 
 static bool outcome_says(const struct value *condition, const char *member, struct slice text)
 {
     const struct schema_type *t = schema_type(SCHEMA_CORE_V1_POD_CONDITION);
-    return condition != NULL &&
-           slice_eq(value_slice(value_find(t, condition, member)), text);
+    return condition != NULL && slice_eq(value_slice(value_find(t, condition, member)), text);
 }
 
 static void outcome_text(struct json *j, const char *key, struct slice text)
@@ -92,11 +91,12 @@ static void outcome_send_patch(struct scheduler *s, const struct object *o, stru
                                client_done_fn *done, void *data, int *rc)
 {
     *rc = body->failed ? KVP_NO_MEMORY
-                       : client_patch(s->term, o, "status", CLIENT_PATCH_STRATEGIC,
-                                      buf_slice(body), done, data);
+                       : client_patch(s->term, o, "status", CLIENT_PATCH_STRATEGIC, buf_slice(body),
+                                      done, data);
 }
 
-/* Writes the status unless it says so already. Nobody waits for it: the next failure writes again. */
+/* Writes the status unless it says so already. Nobody waits for it: the next failure writes again.
+ */
 static void outcome_write(struct scheduler *s, const struct object *o,
                           const struct outcome_status *status)
 {

@@ -3,11 +3,11 @@
 
 #include <stdio.h>
 
-#define AT(member)     offsetof(struct scheduler_conf, member)
-#define WEIGHT(rule)   (AT(weights.of) + (rule) * sizeof(int64_t))
-#define WEIGHT_MAX     100
-#define HOUR_MS        3600000
-#define R              KVP_OPT_RELOADABLE
+#define AT(member)   offsetof(struct scheduler_conf, member)
+#define WEIGHT(rule) (AT(weights.of) + (rule) * sizeof(int64_t))
+#define WEIGHT_MAX   100
+#define HOUR_MS      3600000
+#define R            KVP_OPT_RELOADABLE
 
 static const struct kvp_option options[] = {
     {"scheduler-name", KVP_OPT_STRING, 0, AT(scheduler_name), "default-scheduler",
@@ -165,8 +165,8 @@ static void scheduler_stop(void *self, int32_t reason)
     s->recorder = NULL;
     sched_queue_close(&s->queue);
     while (!list_empty(&s->cluster.assumed)) {
-        sched_cluster_forget(&s->cluster, LIST_ENTRY(s->cluster.assumed.next, struct sched_pod,
-                                                     by_assumption));
+        sched_cluster_forget(&s->cluster,
+                             LIST_ENTRY(s->cluster.assumed.next, struct sched_pod, by_assumption));
     }
     for (size_t i = 0; i < 4; i++) {
         s->host->metric_set(s->ctx, s->metrics[SCHED_METRIC_ACTIVE + i], 0);

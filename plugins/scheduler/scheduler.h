@@ -118,8 +118,8 @@ const struct label_selector *scheduler_spreading(struct scheduler *s, const stru
 void scheduler_bind(struct scheduler *s, struct sched_waiting *w, struct sched_node *n);
 
 /* outcome.c */
-/* The cycle found no node. post: what preemption has to say. chosen: who has to leave, NULL = nobody.
- * hopeless: preemption cannot help, so a nomination that the pod has is void. */
+/* The cycle found no node. post: what preemption has to say. chosen: who has to leave, NULL =
+ * nobody. hopeless: preemption cannot help, so a nomination that the pod has is void. */
 void scheduler_refuse(struct scheduler *s, struct sched_waiting *w, struct slice post,
                       const struct sched_candidate *chosen, bool hopeless);
 /* Something else failed; why is for people, "" = nobody needs to know. */

@@ -1,5 +1,5 @@
-/* spreading.c - which pods belong together when they do not say so: those of the same services and of
- * the same owner. */
+/* spreading.c - which pods belong together when they do not say so: those of the same services and
+ * of the same owner. */
 #include "plugins/scheduler/scheduler.h"
 
 #include <string.h>
@@ -98,8 +98,8 @@ const struct label_selector *scheduler_spreading(struct scheduler *s, const stru
         return NULL; /* it says so itself */
     }
     informer_each_in(s->informers[SCHED_WATCH_SERVICES], p->space, spreading_service, &w);
-    const struct object *rc = spreading_owner(s, p, "ReplicationController",
-                                              SCHED_WATCH_REPLICATION_CONTROLLERS);
+    const struct object *rc =
+        spreading_owner(s, p, "ReplicationController", SCHED_WATCH_REPLICATION_CONTROLLERS);
     const struct object *rs = spreading_owner(s, p, "ReplicaSet", SCHED_WATCH_REPLICA_SETS);
     if (rc != NULL) {
         spreading_merge(&w, object_get(rc, "spec.selector"));

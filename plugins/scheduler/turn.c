@@ -1,14 +1,15 @@
 /* turn.c - one turn: pods from the queue, each through its cycle; see scheduler.h.
  *
- * A turn ends when its budget is used up and goes on in the next callback, so that news, answers and
- * everything else of this lane come in between. */
+ * A turn ends when its budget is used up and goes on in the next callback, so that news, answers
+ * and everything else of this lane come in between. */
 #include "plugins/scheduler/scheduler.h"
 
 #include <stdio.h>
 
-/* About a thousandth of a millisecond each: looks at a node or a pod. A turn is some milliseconds. */
-#define TURN_BUDGET   4000
-#define TURN_POD_COST 40 /* of taking a pod and writing its binding */
+/* About a thousandth of a millisecond each: looks at a node or a pod. A turn is some milliseconds.
+ */
+#define TURN_BUDGET    4000
+#define TURN_POD_COST  40 /* of taking a pod and writing its binding */
 #define TURN_EXPIRE_MS 1000u
 
 void scheduler_wake(struct scheduler *s)
@@ -46,9 +47,9 @@ static void turn_begin(struct scheduler *s)
 static bool turn_take(struct scheduler *s, int64_t *budget)
 {
     while (s->current == NULL) {
-        struct sched_waiting *w =
-            s->bindings < SCHED_BINDINGS_MAX ? sched_queue_pop(&s->queue, scheduler_now_ms(s))
-                                             : NULL;
+        struct sched_waiting *w = s->bindings < SCHED_BINDINGS_MAX
+                                      ? sched_queue_pop(&s->queue, scheduler_now_ms(s))
+                                      : NULL;
         if (w == NULL) {
             return false;
         }
@@ -69,8 +70,8 @@ static void turn_preempt(struct scheduler *s)
     const char *refusal = sched_preempt_refusal(&s->cycle);
     if (refusal != NULL) {
         char post[160];
-        int len = snprintf(post, sizeof post, "no new claims to deallocate, preemption: %s",
-                           refusal);
+        int len =
+            snprintf(post, sizeof post, "no new claims to deallocate, preemption: %s", refusal);
         struct sched_waiting *w = s->current;
         s->current = NULL;
         scheduler_refuse(s, w, slice_of(post, (size_t)len), NULL, false);

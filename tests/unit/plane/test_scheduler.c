@@ -3,16 +3,29 @@
 
 #define POD SCHEMA_CORE_V1_POD
 
+/* Pods need an account; there is no controller to make one. */
+static void open_with(const char *scheduler)
+{
+    plane_open("apiserver", scheduler, NULL);
+    plane_apply("{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":"
+                "\"default\"}}");
+}
+
 static void node(const char *name, const char *cpu, const char *spec)
 {
-    plane_applyf("{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"%s\",\"labels\":"
-                 "{\"kubernetes.io/hostname\":\"%s\"}},\"spec\":{%s}}",
-                 name, name, spec);
+    plane_applyf(
+        "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"%s\",\"labels\":"
+        "{\"kubernetes.io/hostname\":\"%s\"}},\"spec\":{%s}}",
+        name, name, spec);
     char status[256];
     snprintf(status, sizeof status,
              "{\"status\":{\"allocatable\":{\"cpu\":\"%s\",\"memory\":\"8Gi\",\"pods\":\"110\"}}}",
              cpu);
     plane_patch(SCHEMA_CORE_V1_NODE, NULL, name, "status", status);
+    /* It is ready: the taint that every new node gets goes, as the controllers would see to. */
+    snprintf(status, sizeof status, "{\"spec\":{%s}}",
+             strstr(spec, "taints") != NULL ? spec : "\"taints\":null");
+    plane_patch(SCHEMA_CORE_V1_NODE, NULL, name, NULL, status);
 }
 
 static void pod(const char *name, const char *cpu, const char *spec)
@@ -44,7 +57,7 @@ static const char *scheduled(const char *name, const char *member)
 
 static void pods_get_nodes(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     node("n1", "4", "");
     node("n2", "4", "");
     for (int i = 0; i < 8; i++) {
@@ -68,7 +81,7 @@ static void pods_get_nodes(void **state)
 /* The exact message, one event, and a node when there is room. */
 static void a_pod_too_big_waits_for_room(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     node("n1", "2", "");
     node("n2", "2", "\"unschedulable\":true");
     pod("small", "1", "");
@@ -96,7 +109,7 @@ static void a_pod_too_big_waits_for_room(void **state)
 
 static void nodes_that_come_later(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     pod("p", "1", "");
     PLANE_UNTIL(scheduled("p", "message")[0], 2000);
     assert_string_equal(scheduled("p", "message"), "no nodes available to schedule pods");
@@ -111,7 +124,7 @@ static void nodes_that_come_later(void **state)
 
 static void preemption(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     node("n", "2", "");
     plane_apply("{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{"
                 "\"name\":\"high\"},\"value\":1000}");
@@ -120,7 +133,8 @@ static void preemption(void **state)
     pod("low1", "1", "");
     pod("low2", "1", "");
     PLANE_UNTIL(where("low1")[0] && where("low2")[0], 2000);
-    pod("polite", "1", "\"priority\":2000,\"preemptionPolicy\":\"Never\",\"priorityClassName\":\"polite\",");
+    pod("polite", "1",
+        "\"priority\":2000,\"preemptionPolicy\":\"Never\",\"priorityClassName\":\"polite\",");
     PLANE_UNTIL(scheduled("polite", "message")[0], 2000);
     assert_string_equal(scheduled("polite", "message"),
                         "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, "
@@ -156,7 +170,7 @@ static void preemption(void **state)
 
 static void gates_and_other_schedulers(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     node("n", "2", "");
     pod("gated", "1", "\"schedulingGates\":[{\"name\":\"example.com/wait\"}],");
     pod("other", "1", "\"schedulerName\":\"another\",");
@@ -174,7 +188,7 @@ static void gates_and_other_schedulers(void **state)
 /* Leadership changes at every moment of a binding; each pod gets its node, once. */
 static void leaders_change_in_the_middle(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     node("n1", "8", "");
     node("n2", "8", "");
     for (int i = 0; i < 16; i++) {
@@ -204,7 +218,7 @@ static void leaders_change_in_the_middle(void **state)
 /* A binding that somebody else was faster with is no harm. */
 static void somebody_else_binds(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     node("n1", "4", "");
     node("n2", "4", "\"unschedulable\":true");
     pod("p", "1", "\"schedulerName\":\"another\",");
@@ -224,7 +238,7 @@ static void somebody_else_binds(void **state)
 /* Allocations fail one by one; pods are bound all the same, a little later. */
 static void memory_runs_out(void **state)
 {
-    plane_open("apiserver", "scheduler", NULL);
+    open_with("scheduler");
     node("n1", "64", "");
     for (uint64_t n = 1; n < 400; n += 7) {
         char name[16];
