@@ -101,6 +101,14 @@ void plane_settle(void)
     }
 }
 
+void plane_turns(uint32_t count)
+{
+    for (uint32_t n = 0; n < count; n++) {
+        (void)host_turn(hf.host, plane.now_ms);
+        uv_run(&hf.f->loop, UV_RUN_NOWAIT);
+    }
+}
+
 /* Only the plugins' and the host's own allocations may fail: those of apply would rightly end the
  * process. */
 bool plane_settle_failing(uint64_t n)
