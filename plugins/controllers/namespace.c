@@ -192,6 +192,7 @@ static void emptying_delete(struct emptying *e)
     struct client_request r = {.verb = KVP_VERB_DELETE,
                                .type = emptying_kind(e),
                                .space = object_name(&e->space),
+                               .collection = true,
                                .body = slice_str("{\"kind\":\"DeleteOptions\",\"apiVersion\":"
                                                  "\"v1\",\"propagationPolicy\":\"Background\"}"),
                                .done = emptying_deleted};
