@@ -99,7 +99,8 @@ SCHEDULER_A := $(B)/libscheduler.a
 # The state machine of a hollow pod, which tests run without a host.
 HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.c)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
-PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
+# Those that have an entry by now.
+PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(shell grep -ls '^KVP_PLUGIN\b' plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
 # The same for one test program: each an object with nothing global but its entry, so that names of
 # one plugin are not in the way of another's.
