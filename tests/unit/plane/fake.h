@@ -7,7 +7,7 @@
 
 #include "tests/unit/plane/plane.h"
 
-#define FAKE_CALLS_MAX 512
+#define FAKE_CALLS_MAX 8192
 
 struct fake_call {
     struct kvp_call *call; /* NULL: answered, or given up by the asker */
@@ -134,7 +134,7 @@ static void fake_say_inside(void *data)
             fake.host->call_event(s->call->call, kvp_str(s->event), kvp_str(s->text), s->revision);
     } else {
         s->rc = fake.host->call_answer(s->call->call, &a);
-        s->call->call = NULL;
+        s->call->call = s->rc == 0 ? NULL : s->call->call;
     }
 }
 

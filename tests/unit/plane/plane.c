@@ -278,7 +278,7 @@ void plane_open(const char *plugin, ...)
     va_start(args, plugin);
     for (const char *p = plugin; p != NULL; p = va_arg(args, const char *)) {
         assert_true(plane.spec_count < PLANE_PLUGINS_MAX && strlen(p) < sizeof(plane.specs[0]));
-        strcpy(plane.specs[plane.spec_count++], p);
+        memcpy(plane.specs[plane.spec_count++], p, strlen(p) + 1);
     }
     va_end(args);
     assert_int_equal(fixture_setup(&plane.fixture), 0);

@@ -51,10 +51,10 @@ int plane_teardown(void **state);
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-/* Plugins by name, with options as behind --plugin: "apiserver", "scheduler,name=value"; NULL ends.
- * They are loaded in this order, then the probe; then the member leads. With an apiserver it
- * returns when the system's namespaces are there. A plugin whose init fails fails the test. */
-void plane_open(const char *plugin, ...) __attribute__((sentinel));
+/* Plugins by name, with options as behind --plugin: "apiserver", "scheduler,name=value"; NULL ends
+ * the list. They are loaded in this order, then the probe; then the member leads. With an apiserver
+ * it returns when the system's namespaces are there. A plugin whose init fails fails the test. */
+void plane_open(const char *plugin, ...);
 /* Ends plugins, then the store; under AddressSanitizer leaks show at the program's end. */
 void plane_close(void);
 /* A further plugin, the test's own, to be named in plane_open from now on. */
