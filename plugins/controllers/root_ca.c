@@ -113,7 +113,7 @@ static bool root_ca_read(const char *path, struct buf *out)
 static int root_ca_add_space(void *data, const struct object *o)
 {
     struct root_ca *s = data;
-    works_add_object(s->works, o);
+    handlers_queue_object(&s->handlers, s->works, o);
     return 0;
 }
 
@@ -148,7 +148,7 @@ static void root_ca_space_changed(void *data, const struct object *before, const
     struct root_ca *s = data;
     (void)before;
     if (now != NULL) {
-        works_add_object(s->works, now);
+        handlers_queue_object(&s->handlers, s->works, now);
     }
 }
 
@@ -157,7 +157,7 @@ static void root_ca_map_changed(void *data, const struct object *before, const s
     struct root_ca *s = data;
     const struct object *o = now != NULL ? now : before;
     if (slice_eq(object_name(o), slice_str(ROOT_CA_NAME))) {
-        works_add(s->works, object_namespace(o));
+        handlers_queue(&s->handlers, s->works, object_namespace(o), 0);
     }
 }
 
@@ -225,6 +225,7 @@ static int root_ca_open(struct controllers *all, struct client term, void **self
     }
     s->all = all;
     s->term = term;
+    s->handlers.term = term;
     buf_init(&s->path);
     buf_init(&s->pem);
     int rc = root_ca_begin(s);

@@ -222,6 +222,42 @@ static void another_leader(void **state)
     plane_close();
 }
 
+static void delete_it(void *data)
+{
+    struct client_delete opt = {.grace_s = -1, .propagation = data};
+    assert_int_equal(client_delete(plane_client(), schema_type(DEP), slice_str("default"),
+                                   slice_str("web"), &opt, NULL, NULL),
+                     0);
+}
+
+/* What cannot be done for want of memory is done later. */
+static void without_memory_it_takes_longer(void **state)
+{
+    bool failed = true;
+    (void)state;
+    for (uint64_t n = 1; failed; n += 1 + n / 20) {
+        static char foreground[] = "Foreground";
+        static char orphan[] = "Orphan";
+        bool keeps = n % 2 == 0;
+        open_plane();
+        deployment();
+        plane_inside_only(delete_it, keeps ? orphan : foreground);
+        failed = plane_settle_failing(n);
+        if (plane_get(DEP, "default", "web") != NULL) {
+            plane_inside(delete_it, keeps ? orphan : foreground);
+        }
+        PLANE_UNTIL(plane_get(DEP, "default", "web") == NULL, 600000);
+        if (keeps) {
+            plane_advance(10000);
+        } else {
+            PLANE_UNTIL(sets() == 0 && pods() == 0, 600000);
+        }
+        assert_int_equal(sets(), keeps ? 1 : 0);
+        assert_int_equal(pods(), keeps ? 3 : 0);
+        plane_close();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,7 +265,7 @@ int main(void)
         PLANE_TEST(letting_them_go),    PLANE_TEST(owners_that_never_were),
         PLANE_TEST(one_of_two_owners),  PLANE_TEST(owners_elsewhere),
         PLANE_TEST(circles_are_broken), PLANE_TEST(unknown_owners),
-        PLANE_TEST(another_leader),
+        PLANE_TEST(another_leader),     PLANE_TEST(without_memory_it_takes_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
