@@ -204,6 +204,25 @@ static void put_map(const struct value *v, unsigned indent, bool inline_first, s
     }
 }
 
+/* Items of an item begin on its line. */
+static void put_list(const struct value *v, unsigned indent, bool inline_first, struct buf *out)
+{
+    for (size_t i = 0; i < v->len; i++) {
+        const struct value *item = &v->items[i];
+        if (i > 0 || !inline_first) {
+            blanks(out, indent);
+        }
+        buf_append_str(out, "- ");
+        if (value_len(item) == 0) {
+            put_yaml(item, indent + 2, out);
+        } else if (item->kind == VALUE_MAP) {
+            put_map(item, indent + 2, true, out);
+        } else {
+            put_list(item, indent + 2, true, out);
+        }
+    }
+}
+
 static void put_yaml(const struct value *v, unsigned indent, struct buf *out)
 {
     if (v->kind == VALUE_TEXT) {
@@ -214,19 +233,7 @@ static void put_yaml(const struct value *v, unsigned indent, struct buf *out)
     } else if (v->kind == VALUE_MAP) {
         put_map(v, indent, false, out);
     } else {
-        for (size_t i = 0; i < v->len; i++) {
-            const struct value *item = &v->items[i];
-            blanks(out, indent);
-            buf_append_str(out, "- ");
-            if (item->kind == VALUE_MAP && item->len > 0) {
-                put_map(item, indent + 2, true, out);
-            } else if (item->kind == VALUE_LIST && item->len > 0) {
-                buf_append_byte(out, '\n');
-                put_yaml(item, indent + 2, out);
-            } else {
-                put_yaml(item, indent + 2, out);
-            }
-        }
+        put_list(v, indent, false, out);
     }
 }
 

@@ -362,12 +362,12 @@ users: [{{name: u, user: {{token: secret}}}}]
                 with open(os.path.join(folder, name), "w") as f:
                     f.write(config.format(url=plane.url))
             for words, env in ways + [([], {"HOME": folder})]:
-                status, out, err = plane.run("get", "cm", "mine", *words, server=False, env=env, cwd="/")
+                status, out, err = plane.run("get", "configmaps", "mine", *words, server=False, env=env, cwd="/")
                 equal((status, out[:4]), (OK, "NAME"), f"{words} {env}: {err}")
-            status, out, err = plane.run("get", "cm", "mine", server=False, cwd=folder)
+            status, out, err = plane.run("get", "configmaps", "mine", server=False, cwd=folder)
             equal((status, out[:4]), (OK, "NAME"), f"./kvd.data: {err}")
         with tally.case("the context's namespace is the default"):
-            equal(plane.kvctl("get", "cm", "mine", "-o", "name", "--kubeconfig", path, server=False),
+            equal(plane.kvctl("get", "configmaps", "mine", "-o", "name", "--kubeconfig", path, server=False),
                   "configmap/mine\n", "namespace of the context")
         for text, sentence in [("a: [", "line "), ("current-context: x\n", 'current-context "x" is none of its contexts'),
                                (config.format(url=""), "has no cluster with a server"),
@@ -380,23 +380,23 @@ users: [{{name: u, user: {{token: secret}}}}]
             with tally.case(f"a kubeconfig is refused: {sentence}"):
                 with open(path, "w") as f:
                     f.write(text)
-                err = refused(plane, "get", "cm", "--kubeconfig", path, server=False)
+                err = refused(plane, "get", "configmaps", "--kubeconfig", path, server=False)
                 assert sentence in err and "config" in err, err
     with tally.case("no server, no kubeconfig, no answer"):
-        err = refused(plane, "get", "cm", "--kubeconfig", "/nonexistent/x", server=False)
+        err = refused(plane, "get", "configmaps", "--kubeconfig", "/nonexistent/x", server=False)
         assert "/nonexistent/x: No such file" in err, err
-        err = refused(plane, "get", "cm", server=False, cwd="/", env={"HOME": "/nonexistent"})
+        err = refused(plane, "get", "configmaps", server=False, cwd="/", env={"HOME": "/nonexistent"})
         assert "no kubeconfig (looked for kvd.data/admin.kubeconfig, /nonexistent/.kube/config)" in err, err
-        err = refused(plane, "get", "cm", "--server", f"http://127.0.0.1:{free_ports(1)[0]}", server=False)
+        err = refused(plane, "get", "configmaps", "--server", f"http://127.0.0.1:{free_ports(1)[0]}", server=False)
         assert "Connection refused" in err or "connect to" in err, err
-        err = refused(plane, "delete", "cm", "x", "--server", f"http://127.0.0.1:{free_ports(1)[0]}", server=False)
+        err = refused(plane, "delete", "configmaps", "x", "--server", f"http://127.0.0.1:{free_ports(1)[0]}", server=False)
         assert "may have happened" not in err, err
     with tally.case("a server that breaks off, or talks nonsense"):
         for answer, words, sentence in [
-                (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", ["get", "cm"], "transfer closed"),
-                (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{{{", ["get", "cm"], "is no JSON"),
-                (b"HTTP/1.1 500 X\r\nContent-Length: 2\r\n\r\nno", ["get", "cm"], "status 500 and no reason"),
-                (b"", ["delete", "cm", "x"], "it may have happened all the same")]:
+                (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", ["get", "configmaps"], "transfer closed"),
+                (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{{{", ["get", "configmaps"], "is no JSON"),
+                (b"HTTP/1.1 500 X\r\nContent-Length: 2\r\n\r\nno", ["get", "configmaps"], "status 500 and no reason"),
+                (b"", ["delete", "configmaps", "x"], "it may have happened all the same")]:
             listener = socket.create_server(("127.0.0.1", 0))
 
             def serve():

@@ -101,11 +101,11 @@ static void yaml_is_what_kubectl_prints(void **state)
 {
     struct scene *s = *state;
     struct value v = tree(
-        s, "{\"b\":{\"list\":[{\"name\":\"x\",\"more\":{\"a\":[]}},\"y\",[1,2],{}],\"empty\":{}},"
-           "\"a\":\"plain\",\"n\":12,\"f\":1.5,\"t\":true,\"z\":null}");
+        s, "{\"b\":{\"list\":[{\"name\":\"x\",\"more\":{\"a\":[]}},\"v\",[1,2],{}],\"empty\":{}},"
+           "\"a\":\"plain\",\"k\":12,\"f\":1.5,\"t\":true,\"z\":null}");
     tree_yaml(&v, &s->out);
-    ASSERT_OUT(s, "a: plain\nb:\n  empty: {}\n  list:\n  - more:\n      a: []\n    name: x\n  - y\n"
-                  "  -\n    - 1\n    - 2\n  - {}\nf: 1.5\nn: 12\nt: true\nz: null\n");
+    ASSERT_OUT(s, "a: plain\nb:\n  empty: {}\n  list:\n  - more:\n      a: []\n    name: x\n  - v\n"
+                  "  - - 1\n    - 2\n  - {}\nf: 1.5\nk: 12\nt: true\nz: null\n");
     tree_json(&v, &s->out);
     assert_non_null(
         strstr(written(s), "{\n    \"a\": \"plain\",\n    \"b\": {\n        \"empty\": {},"));
