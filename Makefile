@@ -88,14 +88,21 @@ OBJECT_C := $(call sources,$(SCHEMA_FOLDER)) $(call sources,plugins/object)
 APISERVER_C := $(call sources,plugins/apiserver)
 APISERVER_A := $(B)/libapiserver.a
 CLIENT_C := $(call sources,plugins/client)
+PLUGIN_LIBS_apiserver := -lcrypto
 CLIENT_A := $(B)/libclient.a
 CONTROLLERS_C := $(call sources,plugins/controllers)
 CONTROLLERS_A := $(B)/libcontrollers.a
+SCHEDULER_C := $(call sources,plugins/scheduler)
+SCHEDULER_A := $(B)/libscheduler.a
 # The state machine of a hollow pod, which tests run without a host.
 HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.c)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
 PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
+# The same for one test program: each an object with nothing global but its entry, so that names of
+# one plugin are not in the way of another's.
+plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
+PLANE_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -231,6 +238,23 @@ $(CONTROLLERS_A): $(call objects,$(CONTROLLERS_C))
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+$(SCHEDULER_A): $(call objects,$(SCHEDULER_C))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+define plane_object
+$(B)/obj/tests/plane/$(1)-entry.o: $(call plane_entry,$(1)) | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
+	$$(call say,CC,$$<)
+	@mkdir -p $$(dir $$@)
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) -DKVP_ENTRY=plane_entry_$(subst -,_,$(1)) -MMD -MP -c -o $$@ $$<
+$(B)/obj/tests/plane/$(1).o: $(B)/obj/tests/plane/$(1)-entry.o $$(call objects,$$(filter-out $$(call plane_entry,$(1)),$$(call sources,plugins/$(1))))
+	$$(call say,LD,$$@)
+	$$(Q)ld -r -o $$@ $$(filter %.o,$$^)
+	$$(Q)objcopy --keep-global-symbol=plane_entry_$(subst -,_,$(1)) $$@
+endef
+$(foreach p,$(PLANE),$(eval $(call plane_object,$(p))))
+
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
 	@mkdir -p $(dir $@)
@@ -291,6 +315,11 @@ $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(PLUGIN_LIBS_apiserver) -lyaml -lm
+
+$(B)/tests/unit/scheduler/%: $(B)/obj/tests/unit/scheduler/%.o $(SCHEDULER_A) $(OBJECT_A) $(B)/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
 
 $(B)/tests/unit/controllers/%: $(B)/obj/tests/unit/controllers/%.o $(CONTROLLERS_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
@@ -308,6 +337,12 @@ $(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provi
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+
+# The control plane's plugins in the real host, in virtual time (tests/unit/plane/plane.h).
+$(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(dir $@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)

@@ -932,6 +932,11 @@ struct kvp_host {
     int (*http_certificate)(struct kvp_listener *listener, struct kvp_bytes cert_pem,
                             struct kvp_bytes key_pem, struct kvp_bytes client_ca_pem,
                             struct kvp_errmsg *e);
+
+    /* The member's data directory, for files that belong to this machine and not into the store
+     * (keys, certificates): keep to files and folders of names of your own. Lives as long as the
+     * process. Never NULL; "" = this host has none. Any thread. */
+    const char *(*data_dir)(struct kvp_ctx *ctx);
 };
 
 #ifdef __cplusplus

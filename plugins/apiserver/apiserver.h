@@ -15,8 +15,14 @@ struct apiserver_conf {
     int64_t port;
     const char *advertise; /* host:port told in discovery */
     int32_t insecure_allow_all;
+    int32_t insecure_http;
+    int32_t anonymous_auth;
+    const char *tls_cert_file, *tls_private_key_file, *client_ca_file;
+    const char *service_account_key_file, *service_account_signing_key_file;
+    const char *service_account_issuer, *api_audiences;
     const char *service_cluster_ip_range;
     const char *service_node_port_range;
+    const char *disable_admission_plugins;
 };
 
 /* Where addresses and node ports of services come from. */
@@ -31,10 +37,14 @@ struct apiserver {
     const struct apiserver_conf *conf;
     struct kvp_listener *listener;
     uint32_t port;
+    struct pki *pki;       /* keys and certificates */
+    struct issuer *issuer; /* of tokens */
     struct service_ranges ranges;
+    uint32_t admission_disabled; /* enum admit_plugin */
     struct bootstrap *bootstrap; /* while this member leads */
     struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
     struct exchange *answered;   /* of plugins, to be freed; by next_answered */
+    struct openapi *openapi;     /* once somebody has asked for it */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

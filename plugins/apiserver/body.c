@@ -2,6 +2,8 @@
 #include "plugins/apiserver/body.h"
 
 #include "plugins/apiserver/media.h"
+#include "plugins/object/encode.h"
+#include "plugins/object/protobuf.h"
 #include "plugins/object/yamljson.h"
 
 #define BODY_SHOWN_BYTES 30u /* of a body that is no object */
@@ -105,6 +107,65 @@ bool body_report(struct exchange *ex, const struct decode_report *report)
     buf_close(&b);
     return false;
 }
+
+/* ---- protobuf ------------------------------------------------------------------------------ */
+
+/* What the envelope says it holds; NULL: no kind that is known. */
+static const struct schema_type *body_enveloped_type(const struct protobuf_envelope *p)
+{
+    struct slice group = slice_of("", 0);
+    struct slice version = body_version(p->api_version);
+    if (version.len < p->api_version.len) {
+        group = slice_of(p->api_version.data, p->api_version.len - version.len - 1);
+    }
+    if (is(p->kind, "DeleteOptions")) { /* in every group */
+        return schema_type(SCHEMA_META_V1_DELETE_OPTIONS);
+    }
+    return schema_find_kind(group, version, p->kind);
+}
+
+bool body_translate(struct exchange *ex)
+{
+    struct protobuf_envelope p;
+    struct errmsg e = {.text = ""};
+    struct object o = {.arena = &ex->arena};
+    struct buf json;
+    if (ex->body.len == 0 || media_body(ex->content_type) != MEDIA_BODY_PROTOBUF) {
+        return true;
+    }
+    int rc = protobuf_open(buf_slice(&ex->body), &p, &e);
+    o.type = rc == 0 ? body_enveloped_type(&p) : NULL;
+    if (rc == 0 && o.type == NULL) {
+        rc = errmsg_set(&e, ERR_INVALID, "no kind \"%.*s\" is registered for version \"%.*s\"",
+                        (int)p.kind.len, (const char *)p.kind.data, (int)p.api_version.len,
+                        (const char *)p.api_version.data);
+    }
+    if (rc == 0) {
+        rc = decode_protobuf(p.object, o.type, &ex->arena, &o.root, &e);
+    }
+    if (rc == 0) {
+        rc = object_set_text(&o, "kind", p.kind);
+        rc = rc == 0 ? object_set_text(&o, "apiVersion", p.api_version) : rc;
+    }
+    buf_init(&json);
+    if (rc == 0) {
+        object_encode(&o, &json);
+    }
+    if (rc == ERR_NOMEM || json.failed) {
+        exchange_no_memory(ex);
+    } else if (rc != 0) {
+        exchange_fail(ex, status_bad_request(&ex->arena, "%s", e.text));
+    } else {
+        buf_close(&ex->body); /* what the tree shares is in the arena, but for kind and version */
+        ex->body = json;
+        ex->content_type = slice_str("application/json");
+        return true;
+    }
+    buf_close(&json);
+    return false;
+}
+
+/* ---- what it says of itself ---------------------------------------------------------------- */
 
 /* An object without a namespace gets the request's; one of another is refused. */
 static bool body_set_space(struct exchange *ex, struct object *o)

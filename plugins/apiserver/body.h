@@ -5,6 +5,9 @@
 #include "plugins/apiserver/exchange.h"
 #include "plugins/object/object.h"
 
+/* Turns a body in protobuf into the JSON it stands for, so that all verbs see JSON or YAML; others
+ * stay as they are. False: the answer has been given. */
+bool body_translate(struct exchange *ex);
 /* Decodes the body as an object of the request's kind, JSON or YAML, as strict as fieldValidation
  * says, and puts it into the request's namespace. False: the answer has been given. */
 bool body_decode(struct exchange *ex, struct object *out);

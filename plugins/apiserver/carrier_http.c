@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #define CARRIER_PIECE_BYTES (64u * 1024u) /* http_write always takes so much when it is idle */
-#define CARRIER_HEADERS     (6u + EXCHANGE_WARNINGS_MAX)
+#define CARRIER_HEADERS     (8u + EXCHANGE_WARNINGS_MAX)
 
 static struct kvp_pair http_pair(const char *name, struct slice value)
 {
@@ -16,12 +16,19 @@ static bool http_respond(struct exchange *ex, int code, const char *content_type
     struct kvp_pair headers[CARRIER_HEADERS];
     size_t n = 0;
     headers[n++] = http_pair("content-type", slice_str(content_type));
+    struct slice cache = slice_str(ex->etag.len > 0 ? "public" : "no-cache, private");
     headers[n++] =
-        http_pair("cache-control", slice_str(ex->etag.len > 0 ? "public" : "no-cache, private"));
+        http_pair("cache-control", ex->cache_control.len > 0 ? ex->cache_control : cache);
     headers[n++] = http_pair("audit-id", ex->audit_id);
     if (ex->etag.len > 0) {
         headers[n++] = http_pair("etag", ex->etag);
         headers[n++] = http_pair("vary", slice_str("Accept"));
+    }
+    if (ex->expires.len > 0) {
+        headers[n++] = http_pair("expires", ex->expires);
+    }
+    if (ex->location.len > 0) {
+        headers[n++] = http_pair("location", ex->location);
     }
     for (size_t i = 0; i < ex->warning_count; i++) {
         headers[n++] = http_pair("warning", ex->warnings[i]);

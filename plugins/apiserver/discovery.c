@@ -6,22 +6,31 @@
 
 #include "plugins/apiserver/health.h"
 #include "plugins/apiserver/media.h"
+#include "plugins/apiserver/openapi.h"
 #include "plugins/object/encode.h"
 
 /* Clients prefer earlier groups; those not served are left out. */
 static const char *const groups[] = {
+    "apiregistration.k8s.io",
     "apps",
     "events.k8s.io",
     "authentication.k8s.io",
     "authorization.k8s.io",
     "autoscaling",
     "batch",
+    "certificates.k8s.io",
     "networking.k8s.io",
     "policy",
     "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
     "scheduling.k8s.io",
     "coordination.k8s.io",
+    "node.k8s.io",
     "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
 };
 #define GROUP_COUNT (sizeof groups / sizeof groups[0])
 
@@ -44,6 +53,23 @@ static const struct schema_type *type_of(const struct schema_resource *r)
 static bool in_group(const struct schema_resource *r, struct slice group)
 {
     return request_serves(r, NULL) && is(group, schema_text(type_of(r), type_of(r)->group));
+}
+
+/* The resource of a group that follows another one by name (NULL: the first); NULL: none does. */
+static const struct schema_resource *next_resource(struct slice group,
+                                                   const struct schema_resource *last)
+{
+    const struct schema_resource *next = NULL;
+    for (size_t i = 0; i < schema_resource_count; i++) {
+        const struct schema_resource *r = schema_resources + i;
+        const char *name = schema_text(r, r->plural);
+        if (in_group(r, group) &&
+            (last == NULL || strcmp(name, schema_text(last, last->plural)) > 0) &&
+            (next == NULL || strcmp(name, schema_text(next, next->plural)) < 0)) {
+            next = r;
+        }
+    }
+    return next;
 }
 
 /* The version of a group; NULL when nothing of it is served. There is one of each so far. */
@@ -98,38 +124,48 @@ static const struct schema_type *sub_type(const struct schema_resource *r,
     return t == NULL ? type_of(r) : t;
 }
 
-static void print_sub_kind(const struct schema_resource *r, const struct schema_sub *sub,
-                           struct buf *out)
+/* Whether a subresource has a type of another group version than its resource. */
+static bool is_foreign(const struct schema_resource *r, const struct schema_type *t)
+{
+    const struct schema_type *own = type_of(r);
+    return !is(slice_str(schema_text(t, t->group)), schema_text(own, own->group)) ||
+           !is(slice_str(schema_text(t, t->version)), schema_text(own, own->version));
+}
+
+static void print_subresource(const struct schema_resource *r, const struct schema_sub *sub,
+                              struct buf *out)
 {
     const struct schema_type *t = sub_type(r, sub);
-    const char *group = schema_text(t, t->group);
-    if (strcmp(group, schema_text(type_of(r), type_of(r)->group)) != 0) {
-        buf_printf(out, "\"group\":\"%s\",\"version\":\"%s\",", group, schema_text(t, t->version));
+    buf_printf(out, ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s,",
+               schema_text(r, r->plural), schema_text(sub, sub->name),
+               r->rules & SCHEMA_RULE_NAMESPACED ? "true" : "false");
+    if (is_foreign(r, t)) {
+        buf_printf(out, "\"group\":\"%s\",\"version\":\"%s\",", schema_text(t, t->group),
+                   schema_text(t, t->version));
     }
     buf_printf(out, "\"kind\":\"%s\",", schema_type_name(t));
+    print_verbs(sub->verbs, out);
+    buf_append_byte(out, '}');
 }
 
 static void print_resource(const struct schema_resource *r, struct buf *out)
 {
-    const char *kind = schema_type_name(type_of(r));
-    const char *plural = schema_text(r, r->plural);
-    const char *scope = r->rules & SCHEMA_RULE_NAMESPACED ? "true" : "false";
     const struct schema_sub *subs = schema_at(r, r->subs);
+    const char *hash = schema_text(r, r->storage_hash);
     buf_printf(out, "{\"name\":\"%s\",\"singularName\":\"%s\",\"namespaced\":%s,\"kind\":\"%s\",",
-               plural, schema_text(r, r->singular), scope, kind);
+               schema_text(r, r->plural), schema_text(r, r->singular),
+               r->rules & SCHEMA_RULE_NAMESPACED ? "true" : "false", schema_type_name(type_of(r)));
     print_verbs(r->verbs, out);
     print_words("shortNames", schema_text(r, r->short_names), out);
     print_words("categories", schema_text(r, r->categories), out);
+    if (hash[0] != 0) {
+        buf_printf(out, ",\"storageVersionHash\":\"%s\"", hash);
+    }
     buf_append_byte(out, '}');
     for (size_t i = 0; i < r->sub_count; i++) {
-        if (!request_serves(r, subs + i)) {
-            continue;
+        if (request_serves(r, subs + i)) {
+            print_subresource(r, subs + i, out);
         }
-        buf_printf(out, ",{\"name\":\"%s/%s\",\"singularName\":\"\",\"namespaced\":%s,", plural,
-                   schema_text(subs + i, subs[i].name), scope);
-        print_sub_kind(r, subs + i, out);
-        print_verbs(subs[i].verbs, out);
-        buf_append_byte(out, '}');
     }
 }
 
@@ -140,12 +176,11 @@ static void print_resources(struct slice group, const char *v, struct buf *out)
                "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":\"%.*s%s%s\","
                "\"resources\":[",
                (int)group.len, (const char *)group.data, group.len > 0 ? "/" : "", v);
-    for (size_t i = 0; i < schema_resource_count; i++) {
-        if (in_group(schema_resources + i, group)) {
-            buf_append_str(out, first ? "" : ",");
-            print_resource(schema_resources + i, out);
-            first = false;
-        }
+    for (const struct schema_resource *r = next_resource(group, NULL); r != NULL;
+         r = next_resource(group, r)) {
+        buf_append_str(out, first ? "" : ",");
+        print_resource(r, out);
+        first = false;
     }
     buf_append_str(out, "]}");
 }
@@ -192,10 +227,14 @@ static void print_core_versions(struct exchange *ex, struct buf *out)
 
 /* ---- aggregated ---------------------------------------------------------------------------- */
 
-static void print_response_kind(const struct schema_type *t, struct buf *out)
+/* Group and version are told only where they are not those it stands in. */
+static void print_response_kind(const struct schema_resource *r, const struct schema_type *t,
+                                struct buf *out)
 {
+    bool foreign = is_foreign(r, t);
     buf_printf(out, "\"responseKind\":{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}",
-               schema_text(t, t->group), schema_text(t, t->version), schema_type_name(t));
+               foreign ? schema_text(t, t->group) : "", foreign ? schema_text(t, t->version) : "",
+               schema_type_name(t));
 }
 
 static void print_discovered(const struct schema_resource *r, struct buf *out)
@@ -203,7 +242,7 @@ static void print_discovered(const struct schema_resource *r, struct buf *out)
     const struct schema_sub *subs = schema_at(r, r->subs);
     bool first = true;
     buf_printf(out, "{\"resource\":\"%s\",", schema_text(r, r->plural));
-    print_response_kind(type_of(r), out);
+    print_response_kind(r, type_of(r), out);
     buf_printf(out, ",\"scope\":\"%s\",\"singularResource\":\"%s\",",
                r->rules & SCHEMA_RULE_NAMESPACED ? "Namespaced" : "Cluster",
                schema_text(r, r->singular));
@@ -214,7 +253,7 @@ static void print_discovered(const struct schema_resource *r, struct buf *out)
         if (request_serves(r, subs + i)) {
             buf_printf(out, "%s{\"subresource\":\"%s\",", first ? ",\"subresources\":[" : ",",
                        schema_text(subs + i, subs[i].name));
-            print_response_kind(sub_type(r, subs + i), out);
+            print_response_kind(r, sub_type(r, subs + i), out);
             buf_append_byte(out, ',');
             print_verbs(subs[i].verbs, out);
             buf_append_byte(out, '}');
@@ -228,18 +267,17 @@ static void print_discovered_group(const char *group, struct buf *out)
 {
     struct slice name = slice_str(group);
     bool first = true;
-    buf_append_str(out, "{\"metadata\":{");
     if (name.len > 0) {
-        buf_printf(out, "\"name\":\"%s\",", group);
+        buf_printf(out, "{\"metadata\":{\"name\":\"%s\"}", group);
+    } else {
+        buf_append_str(out, "{\"metadata\":{}");
     }
-    buf_printf(out, "\"creationTimestamp\":null},\"versions\":[{\"version\":\"%s\",\"resources\":[",
-               group_version(name));
-    for (size_t i = 0; i < schema_resource_count; i++) {
-        if (in_group(schema_resources + i, name)) {
-            buf_append_str(out, first ? "" : ",");
-            print_discovered(schema_resources + i, out);
-            first = false;
-        }
+    buf_printf(out, ",\"versions\":[{\"version\":\"%s\",\"resources\":[", group_version(name));
+    for (const struct schema_resource *r = next_resource(name, NULL); r != NULL;
+         r = next_resource(name, r)) {
+        buf_append_str(out, first ? "" : ",");
+        print_discovered(r, out);
+        first = false;
     }
     buf_append_str(out, "],\"freshness\":\"Current\"}]}");
 }
@@ -303,7 +341,8 @@ static bool print_root(struct buf *out)
             buf_printf(out, ",\"/apis/%s\",\"/apis/%s/%s\"", groups[i], groups[i], v);
         }
     }
-    buf_append_str(out, ",\"/healthz\",\"/livez\",\"/readyz\",\"/version\"]}");
+    buf_append_str(
+        out, ",\"/healthz\",\"/livez\",\"/openapi/v2\",\"/openapi/v3\",\"/readyz\",\"/version\"]}");
     return true;
 }
 
@@ -318,6 +357,8 @@ static struct slice without_slash(struct slice path)
 static bool discovery_print(struct exchange *ex, struct slice path, struct buf *out)
 {
     const struct request *r = &ex->request;
+    /* These two are for people, whoever asks. */
+    ex->pretty = ex->pretty || is(path, "/") || is(path, "/version");
     if (is(path, "/")) {
         return print_root(out);
     }
@@ -359,7 +400,7 @@ void discovery_answer(struct exchange *ex)
         exchange_fail(ex, status_method(&ex->arena, &nothing, "the method"));
         return;
     }
-    if (health_answer(ex, path)) {
+    if (health_answer(ex, path) || openapi_answer(ex, path)) {
         return;
     }
     if ((is(path, "/api") || is(path, "/apis")) && media_accepts_discovery(ex->accept)) {

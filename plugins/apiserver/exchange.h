@@ -30,7 +30,8 @@ struct exchange {
     struct query query;
     struct slice query_text;
     struct slice accept, content_type, audit_id, none_match;
-    struct slice etag;    /* of the answer; "" = none */
+    struct slice etag;                             /* of the answer; "" = none */
+    struct slice cache_control, expires, location; /* headers of the answer; "" = the usual, none */
     struct slice manager; /* who writes: fieldManager, else the user agent */
     struct buf body;
     struct media_answer media; /* the shape of objects in the answer */

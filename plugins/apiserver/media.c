@@ -44,6 +44,7 @@ enum media_body media_body(struct slice content_type)
         {"", MEDIA_BODY_JSON},
         {"application/json", MEDIA_BODY_JSON},
         {"application/yaml", MEDIA_BODY_YAML},
+        {"application/vnd.kubernetes.protobuf", MEDIA_BODY_PROTOBUF},
         {"application/json-patch+json", MEDIA_BODY_JSON_PATCH},
         {"application/merge-patch+json", MEDIA_BODY_MERGE_PATCH},
         {"application/strategic-merge-patch+json", MEDIA_BODY_STRATEGIC_PATCH},

@@ -10,6 +10,7 @@ enum media_body {
     MEDIA_BODY_UNKNOWN,
     MEDIA_BODY_JSON,
     MEDIA_BODY_YAML,
+    MEDIA_BODY_PROTOBUF,
     MEDIA_BODY_JSON_PATCH,
     MEDIA_BODY_MERGE_PATCH,
     MEDIA_BODY_STRATEGIC_PATCH
@@ -17,7 +18,7 @@ enum media_body {
 
 /* What answers are written in, and what bodies may come in. */
 #define MEDIA_ANSWERS "application/json"
-#define MEDIA_BODIES  "application/json, application/yaml"
+#define MEDIA_BODIES  "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 #define MEDIA_PATCHES                                             \
     "application/json-patch+json, application/merge-patch+json, " \
     "application/strategic-merge-patch+json"

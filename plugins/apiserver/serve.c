@@ -3,9 +3,12 @@
 
 #include <stdio.h>
 
+#include "plugins/apiserver/body.h"
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
+#include "plugins/apiserver/media.h"
+#include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/shape.h"
 #include "plugins/apiserver/sub.h"
 #include "plugins/apiserver/verbs.h"
@@ -141,7 +144,7 @@ static void serve_body(void *data, struct kvp_http *x, struct kvp_bytes bytes, i
         exchange_no_memory(ex);
     } else if (ex->body.len > SERVE_BODY_BYTES_MAX) {
         exchange_fail(ex, status_too_large(&ex->arena, "limit is %u", SERVE_BODY_BYTES_MAX));
-    } else if (last) {
+    } else if (last && body_translate(ex)) {
         serve_verb(ex);
     }
 }
@@ -168,6 +171,11 @@ int serve_open(struct apiserver *api, struct kvp_errmsg *e)
 {
     struct kvp_listen_args listen = {
         .size = sizeof listen, .address = api->conf->address, .port = (uint32_t)api->conf->port};
+    if (!api->conf->insecure_http) {
+        listen.cert_pem = kvp_of_slice(pki_server_cert(api->pki));
+        listen.key_pem = kvp_of_slice(pki_server_key(api->pki));
+        listen.client_ca_pem = kvp_of_slice(pki_client_ca(api->pki));
+    }
     int rc = api->host->http_listen(api->ctx, &listen, &api->listener, &api->port, e);
     if (rc == KVP_UNSUPPORTED) {
         return rc;
@@ -194,6 +202,7 @@ int serve_open(struct apiserver *api, struct kvp_errmsg *e)
     rc = api->host->http_route(api->ctx, &route);
     if (rc != 0) {
         snprintf(e->text, sizeof e->text, "the route /* was refused (reason %d)", rc);
+        return rc;
     }
-    return rc;
+    return api->conf->insecure_http ? 0 : pki_port_known(api, e);
 }

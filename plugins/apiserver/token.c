@@ -3,61 +3,27 @@
 
 #include <inttypes.h>
 
+#include "plugins/apiserver/base64url.h"
 #include "plugins/object/decode.h"
 #include "plugins/object/encode.h"
-
-static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 struct slice token_make(int64_t revision, struct slice start, struct arena *a)
 {
     struct buf json;
+    struct buf text;
     struct slice out = slice_of(NULL, 0);
     buf_init(&json);
     buf_printf(&json, "{\"v\":\"meta.k8s.io/v1\",\"rv\":%" PRId64 ",\"start\":", revision);
     encode_text(start, &json);
     buf_append_byte(&json, '}');
-    uint8_t *to = json.failed ? NULL : arena_alloc(a, (json.len + 2) / 3 * 4 + 1);
-    size_t n = 0;
-    for (size_t i = 0; to != NULL && i < json.len; i += 3) {
-        size_t have = json.len - i < 3 ? json.len - i : 3;
-        uint32_t bits = 0;
-        for (size_t k = 0; k < 3; k++) {
-            bits = bits << 8 | (k < have ? json.data[i + k] : 0u);
-        }
-        for (size_t k = 0; k < have + 1; k++) {
-            to[n++] = (uint8_t)digits[bits >> (18 - 6 * k) & 63];
-        }
+    buf_init(&text);
+    base64url_encode(buf_slice(&json), &text);
+    if (!json.failed && !text.failed) {
+        out = arena_dup(a, buf_slice(&text));
     }
-    if (to != NULL) {
-        out = slice_of(to, n);
-    }
+    buf_close(&text);
     buf_close(&json);
     return out;
-}
-
-static int token_decode(struct slice token, struct arena *a, struct slice *out)
-{
-    uint8_t *to = arena_alloc(a, token.len + 1);
-    uint32_t bits = 0;
-    unsigned held = 0;
-    size_t n = 0;
-    if (to == NULL) {
-        return ERR_NOMEM;
-    }
-    for (size_t i = 0; i < token.len; i++) {
-        const char *at = token.data[i] == 0 ? NULL : strchr(digits, token.data[i]);
-        if (at == NULL) {
-            return ERR_INVALID;
-        }
-        bits = bits << 6 | (uint32_t)(at - digits);
-        held += 6;
-        if (held >= 8) {
-            held -= 8;
-            to[n++] = (uint8_t)(bits >> held);
-        }
-    }
-    *out = slice_of(to, n);
-    return 0;
 }
 
 int token_read(struct slice token, struct arena *a, int64_t *revision, struct slice *start,
@@ -67,7 +33,7 @@ int token_read(struct slice token, struct arena *a, int64_t *revision, struct sl
     struct slice json;
     struct value v;
     struct errmsg why = {.text = "encoding error"};
-    int rc = token_decode(token, a, &json);
+    int rc = base64url_decode(token, a, &json);
     rc = rc == 0 ? decode_json(json, NULL, a, &v, NULL, &why) : rc;
     if (rc == ERR_NOMEM) {
         return rc;

@@ -248,6 +248,11 @@ static void host_release(struct kvp_ctx *ctx, void *memory)
     mem_free(m);
 }
 
+static const char *host_data_dir(struct kvp_ctx *ctx)
+{
+    return ctx->instance->host->data_dir;
+}
+
 void work_calls(struct kvp_host *t)
 {
     t->post = host_post;
@@ -256,4 +261,5 @@ void work_calls(struct kvp_host *t)
     t->alloc = host_alloc;
     t->dup = host_dup;
     t->release = host_release;
+    t->data_dir = host_data_dir;
 }

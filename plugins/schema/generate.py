@@ -3,6 +3,8 @@
 
 The language is told in README.md beside this file. Each complaint is one line "file:line: what"; after the
 last one the exit status is 1 and nothing is written."""
+import base64
+import hashlib
 import os
 import re
 import shlex
@@ -67,6 +69,7 @@ class Kind:
         self.short, self.categories, self.selectors = [], [], []
         self.verbs, self.names, self.rules = list(VERBS), "any", set()
         self.subs, self.columns, self.deprecated = [], [], ""
+        self.stored = None  # group/version it is stored in, where that is not its own
 
 
 class File:
@@ -175,6 +178,8 @@ def parse_kind_line(where, kind, words):
             if rule not in RULES:
                 where.complain(f"unknown rule {rule}")
             kind.rules.add(rule)
+    elif word == "stored" and len(rest) == 1:
+        kind.stored = rest[0]
     elif word == "deprecated" and len(rest) == 1:
         kind.deprecated = unquote(rest[0])
     elif word == "sub" and len(rest) in (2, 3):
@@ -490,6 +495,15 @@ def hash_table(names):
     raise SystemExit("no perfect hash for " + ",".join(names))
 
 
+def storage_hash(kind):
+    """What tells clients that a kind is stored in another form than before."""
+    file = kind.type.file
+    stored = kind.stored if kind.stored is not None else f"{file.group}/{file.version}"
+    stored = stored if "/" in stored else "/" + stored
+    digest = hashlib.sha256(f"{stored}/{kind.type.name}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
+
+
 class Strings:
     def __init__(self):
         self.at, self.data, self.length = {"": 0}, [""], 1
@@ -623,6 +637,7 @@ def write(out, files):
                  f".categories = {text(me, ','.join(k.categories))}",
                  f".selectors = {text(me, ','.join(k.selectors))}",
                  f".deprecated = {text(me, k.deprecated)}",
+                 f".storage_hash = {text(me, storage_hash(k) if 'get' in k.verbs else '')}",
                  f".type = T({me}, types[{index[id(k.type)]}])", f".verbs = {verb_mask(k.verbs)}",
                  f".names = SCHEMA_NAMES_{k.names.upper()}"]
         rules = [RULES[r] for r in sorted(k.rules)] + (["NAMESPACED"] if k.namespaced else [])

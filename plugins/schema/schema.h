@@ -154,8 +154,9 @@ struct schema_resource {
     int32_t singular;
     int32_t short_names; /* comma-separated, as are the next two */
     int32_t categories;
-    int32_t selectors;  /* field selectors besides metadata.name and metadata.namespace */
-    int32_t deprecated; /* text of the warning; none when not deprecated */
+    int32_t selectors;    /* field selectors besides metadata.name and metadata.namespace */
+    int32_t deprecated;   /* text of the warning; none when not deprecated */
+    int32_t storage_hash; /* of the form it is stored in; none when it is not stored */
     int32_t type;
     int32_t list_type;
     int32_t subs;

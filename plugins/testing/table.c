@@ -65,6 +65,12 @@ static int table_controller(struct kvp_ctx *ctx, const struct kvp_controller_arg
     return reason != 0 ? reason : controller_open(&ctx->scope, a, out);
 }
 
+static const char *table_data_dir(struct kvp_ctx *ctx)
+{
+    (void)ctx;
+    return "";
+}
+
 const struct kvp_host t_host = {
     .size = sizeof(struct kvp_host),
     .abi_major = KVP_ABI_MAJOR,
@@ -123,6 +129,7 @@ const struct kvp_host t_host = {
     .http_listen = t_call_http_listen,
     .http_route = t_call_http_route,
     .http_certificate = t_call_http_certificate,
+    .data_dir = table_data_dir,
     .http_set_data = t_call_http_set_data,
     .http_data = t_call_http_data,
     .http_respond = t_call_http_respond,

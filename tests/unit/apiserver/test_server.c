@@ -416,7 +416,7 @@ static void refusal_story(void)
     server_open(NULL);
     expect_answer("GET", CMS, "", 401, "\"reason\":\"Unauthorized\"");
     expect_answer("GET", "/nothing", "", 401, NULL);
-    expect_answer("GET", "/version", "", 200, "\"gitVersion\":\"v1.35.4\"");
+    expect_answer("GET", "/version", "", 200, "\n  \"gitVersion\": \"v1.35.4\",\n");
     struct t_http_args a = {.size = sizeof a, .port = SERVER_PORT, .path = CMS "/x", .user = "eve"};
     struct asked refused = finish(t_http_open(&a));
     expect_part(refused, 403,
@@ -473,7 +473,8 @@ static void discovery_story(void)
     expect_answer("GET", "/api/v1", "", 200,
                   "{\"name\":\"configmaps\",\"singularName\":\"configmap\",\"namespaced\":true,"
                   "\"kind\":\"ConfigMap\",\"verbs\":[\"create\",\"delete\",\"deletecollection\","
-                  "\"get\",\"list\",\"patch\",\"update\",\"watch\"],\"shortNames\":[\"cm\"]}");
+                  "\"get\",\"list\",\"patch\",\"update\",\"watch\"],\"shortNames\":[\"cm\"],"
+                  "\"storageVersionHash\":\"qFsyl6wFWjQ=\"},{\"name\":\"endpoints\"");
     expect_answer("GET", "/apis/apps/v1", "", 200, "\"name\":\"deployments/status\"");
     struct kvp_pair accept[2] = {
         {kvp_str("accept"),
@@ -485,7 +486,11 @@ static void discovery_story(void)
                                .headers = accept,
                                .header_count = 1};
     struct asked a = finish(t_http_open(&args));
-    expect_part(a, 200, "\"resource\":\"deployments\"");
+    expect_part(
+        a, 200,
+        "{\"metadata\":{\"name\":\"apps\"},\"versions\":[{\"version\":\"v1\",\"resources\":[{"
+        "\"resource\":\"deployments\",\"responseKind\":{\"group\":\"\",\"version\":\"\",\"kind\":"
+        "\"Deployment\"},\"scope\":\"Namespaced\"");
     t_expect(strcmp(t_http_header(a.x, "content-type"),
                     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList") == 0);
     accept[1] = (struct kvp_pair){kvp_str("if-none-match"), kvp_str(t_http_header(a.x, "etag"))};

@@ -826,6 +826,18 @@ static void offloaded_work_comes_back(void **state)
     }
 }
 
+static void data_dir_inside(void *data)
+{
+    (void)data;
+    assert_string_equal(probe.host->data_dir(probe.root), hf.f->dir);
+}
+
+static void the_data_directory_is_told(void **state)
+{
+    (void)state;
+    inside(data_dir_inside, NULL);
+}
+
 static void memory_inside(void *data)
 {
     void **kept = data;
@@ -1008,6 +1020,7 @@ int main(void)
         T(leases_are_renewed_and_revoked_by_hand),
         T(timers_fire_repeat_and_end),
         T(offloaded_work_comes_back),
+        T(the_data_directory_is_told),
         T(memory_is_counted),
         T(notices_are_told_once),
         cmocka_unit_test_setup_teardown(metrics_are_shown, host_setup, host_teardown),

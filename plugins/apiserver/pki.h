@@ -1,0 +1,79 @@
+/* pki.h - this member's keys and certificates.
+ *
+ * Made at the first start and kept in <data-dir>/pki: an authority (ca.crt, ca.key), the server's
+ * certificate (apiserver.crt, apiserver.key), the administrator's (admin.crt, admin.key, and with
+ * them <data-dir>/admin.kubeconfig), the key that signs service accounts' tokens (sa.key). What is
+ * about to expire is made anew. Flags replace the server's, the clients' authority, and sa.key.
+ *
+ * Several members need the same authority and the same sa.key: the first one to come writes its own
+ * to the store (PKI_ROW: three PEM texts), all others take them over, sign their own server
+ * certificate with them, and keep them on disk. */
+#ifndef KVD_APISERVER_PKI_H
+#define KVD_APISERVER_PKI_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "plugins/apiserver/apiserver.h"
+
+#define PKI_ROW "/registry/kvd.io/pki"
+
+/* All PEM. */
+struct pki_set {
+    struct buf ca_cert, ca_key;
+    struct buf server_cert, server_key;
+    struct buf admin_cert, admin_key;
+    struct buf sa_key;
+};
+
+/* What a set is made for; lives as long as the plugin. */
+struct pki_plan {
+    char dir[4096];   /* where the set lies; "" = nowhere */
+    char names[1024]; /* of the server's certificate */
+    char kubeconfig[4096];
+    char url[320]; /* of this server, in it; "" = not known yet */
+    const char *cert_file, *key_file, *client_ca_file; /* of flags; "" = our own */
+};
+
+/* ---- pki_set.c: files and certificates; blocking; any thread ---- */
+void pki_set_init(struct pki_set *s);
+void pki_set_close(struct pki_set *s);
+/* Copies; false: out of memory (to is closed then). */
+bool pki_set_copy(const struct pki_set *from, struct pki_set *to);
+/* Reads what is there; what is missing stays empty. 0 or ERR_IO with the sentence. */
+int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e);
+/* Makes what is missing or does not fit any more. now: seconds since 1970. 0, or an error with the
+ * sentence. */
+int pki_set_make(struct pki_set *s, const struct pki_plan *p, int64_t now, struct errmsg *e);
+/* Writes the files whose content differs, and the kubeconfig when the url is known; each is whole
+ * or as it was. 0 or ERR_IO. */
+int pki_set_store(const struct pki_set *s, const struct pki_plan *p, struct errmsg *e);
+/* Reads a whole file of at most a megabyte. 0; ERR_NOT_FOUND; ERR_IO with the sentence. */
+int pki_read_file(const char *path, struct buf *out, struct errmsg *e);
+/* What is shared, as one text; false: out of memory. And back: false: it is none. */
+bool pki_set_bundle(const struct pki_set *s, struct buf *out);
+bool pki_set_unbundle(struct pki_set *s, struct slice text);
+
+/* ---- pki.c: of the plugin ---- */
+struct pki;
+/* In init, before anything serves: makes api->pki. 0, or a reason with the sentence in e. */
+int pki_open(struct apiserver *api, struct kvp_errmsg *e);
+/* The port is known: writes the kubeconfig. 0, or a reason with the sentence in e. */
+int pki_port_known(struct apiserver *api, struct kvp_errmsg *e);
+/* Last in init: begins to share with the other members, and to look after the certificates. */
+void pki_begin(struct apiserver *api);
+void pki_close(struct apiserver *api);
+
+/* For http_listen; client_ca: empty when no client certificates are asked for. */
+struct slice pki_server_cert(const struct pki *pki);
+struct slice pki_server_key(const struct pki *pki);
+struct slice pki_client_ca(const struct pki *pki);
+struct slice pki_token_key(const struct pki *pki);
+/* The authority that clients verify this server with. */
+struct slice pki_server_ca(const struct pki *pki);
+/* It is certain that all members have the same authority and keys. */
+bool pki_is_settled(const struct pki *pki);
+
+/* ---- pki_share.c ---- */
+void pki_share(struct pki *pki);
+
+#endif
