@@ -413,6 +413,26 @@ users: [{{name: u, user: {{token: secret}}}}]
             assert sentence in err, err
 
 
+def over_tls(tally):
+    with Plane(plain=False) as plane:
+        with tally.case("over TLS, as the administrator"):
+            equal(plane.kvctl("apply", "-f", "-", stdin=CONFIG), "configmap/cm created\n", "apply")
+            equal(plane.kvctl("get", "configmaps", "cm", "-o", "name", server=False, cwd="/",
+                              env={"KVD_DATA_DIR": plane.data_dir}), "configmap/cm\n", "get")
+            assert re.fullmatch(r"NAME +DATA +AGE\ncm +4 +\d+s\n", plane.kvctl("get", "cm", "cm")), "a table"
+            assert " kvctl-apply " in plane.kvctl("history", "cm/cm")
+        with tally.case("a server that is not known is not trusted, and nobody is let in"):
+            err = refused(plane, "get", "configmaps", "--server", f"https://127.0.0.1:{plane.api_port}", server=False)
+            assert "certificate" in err, err
+            with open(plane.kubeconfig) as f:
+                text = f.read()
+            with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as other:
+                other.write(re.sub(r"client-(certificate|key)-data:.*", "", text))
+                other.flush()
+                err = refused(plane, "get", "configmaps", "--kubeconfig", other.name, server=False)
+                assert "(Forbidden)" in err or "(Unauthorized)" in err, err
+
+
 def main():
     tally = Tally()
     if not os.path.exists(KVCTL):
@@ -424,6 +444,7 @@ def main():
         deleting(tally, plane)
         remembering(tally, plane)
         servers(tally, plane)
+    over_tls(tally)
     tally.close()
 
 
