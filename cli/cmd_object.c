@@ -101,10 +101,10 @@ static void put_cell(struct output_table *t, const struct value *v)
 }
 
 /* Which columns there are: the first Table of a kind says so. */
-static int start_table(struct get *g, const struct value *columns)
+static int start_table(struct get *g, const struct kind *k, const struct value *columns)
 {
     size_t count = 0;
-    if (g->o.all) {
+    if (g->o.all && kind_is_namespaced(k)) {
         g->titles[count] = "namespace";
         g->columns[count++] = SIZE_MAX;
     }
@@ -125,13 +125,13 @@ static int start_table(struct get *g, const struct value *columns)
     return 0;
 }
 
-static int add_rows(struct get *g, const struct value *table)
+static int add_rows(struct get *g, const struct kind *k, const struct value *table)
 {
     const struct value *rows = tree_get(table, "rows");
     const struct value *columns = tree_get(table, "columnDefinitions");
     /* Later pages and events may leave the columns out. */
     if (g->table.columns == 0 && value_len(columns) > 0) {
-        int rc = start_table(g, columns);
+        int rc = start_table(g, k, columns);
         if (rc != 0) {
             return rc;
         }
@@ -217,7 +217,7 @@ static int take(struct get *g, const struct kind *k, struct value *answer)
     struct value one = value_empty(VALUE_LIST);
     struct arena *a = &g->o.cli->arena;
     if (value_is_text(tree_get(answer, "kind"), "Table")) {
-        return add_rows(g, answer);
+        return add_rows(g, k, answer);
     }
     if (items == NULL) {
         if (value_append(a, &one, *answer) == NULL) {

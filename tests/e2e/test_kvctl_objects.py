@@ -79,6 +79,7 @@ def getting(tally, plane):
     with tally.case("-A, -n, -l, --field-selector"):
         out = plane.kvctl("get", "cm", "-A")
         assert re.search(r"^other +there +1 +\d+s$", out, re.M) and out.startswith("NAMESPACE"), out
+        equal(plane.kvctl("get", "ns", "-A").split()[:3], ["NAME", "STATUS", "AGE"], "cluster scope has no namespace")
         assert "there" in plane.kvctl("get", "cm", "--namespace", "other")
         equal(plane.run("get", "cm", "-l", "no=such"), (OK, "", "No resources found in default namespace.\n"), "-l")
         equal(plane.run("get", "cm", "--all-namespaces", "--selector", "no=such"), (OK, "", "No resources found.\n"), "-A -l")
@@ -346,7 +347,7 @@ kind: Config
 current-context: here
 contexts: [{{name: here, context: {{cluster: c, user: u, namespace: other}}}}]
 clusters: [{{name: c, cluster: {{server: "{url}"}}}}]
-users: [{{name: u, user: {{token: secret}}}}]
+users: [{{name: u, user: {{}}}}]
 """
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "config")
@@ -369,13 +370,18 @@ users: [{{name: u, user: {{token: secret}}}}]
         with tally.case("the context's namespace is the default"):
             equal(plane.kvctl("get", "configmaps", "mine", "-o", "name", "--kubeconfig", path, server=False),
                   "configmap/mine\n", "namespace of the context")
+        with tally.case("a token is shown to the server"):
+            with open(path, "w") as f:
+                f.write(config.replace("user: {{}}", "user: {{token: wrong}}").format(url=plane.url))
+            err = refused(plane, "get", "configmaps", "--kubeconfig", path, server=False)
+            assert "(Unauthorized)" in err, err
         for text, sentence in [("a: [", "line "), ("current-context: x\n", 'current-context "x" is none of its contexts'),
                                (config.format(url=""), "has no cluster with a server"),
                                (config.format(url="ftp://x"), "does not begin with https://"),
-                               (config.replace("token: secret", "exec: {{}}").format(url=plane.url), "not supported"),
-                               (config.replace("token: secret", "client-key-data: '!!'").format(url=plane.url),
+                               (config.replace("user: {{}}", "user: {{exec: {{}}}}").format(url=plane.url), "not supported"),
+                               (config.replace("user: {{}}", "user: {{client-key-data: '!!'}}").format(url=plane.url),
                                 "client-key-data is not base64"),
-                               (config.replace("token: secret", "client-key: nosuch").format(url=plane.url),
+                               (config.replace("user: {{}}", "user: {{client-key: nosuch}}").format(url=plane.url),
                                 "No such file")]:
             with tally.case(f"a kubeconfig is refused: {sentence}"):
                 with open(path, "w") as f:
