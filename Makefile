@@ -56,8 +56,6 @@ CFLAGS += --coverage
 LDFLAGS += --coverage
 endif
 LIBS := -lraft -luv -llmdb -lnghttp2 -lprotobuf-c -lhttp_parser -lyaml -lssl -lcrypto -lm
-# kvctl on top: the API server's client.
-KVCTL_LIBS := -lcurl
 TEST_LIBS := -lcmocka
 
 # ---- sources ---------------------------------------------------------------------------------
@@ -314,7 +312,7 @@ $(B)/kvd: $(KVD_MAIN) $(KVD_O) $(LIB_A)
 
 $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(LIBS)
 
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
@@ -352,7 +350,7 @@ $(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # The services' tests bring their own call and request: theirs win over the engine's.
 $(B)/tests/unit/rpc/test_svc_%: LDFLAGS += -Wl,--allow-multiple-definition
@@ -374,12 +372,12 @@ $(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIEN
 $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # A fuzz target without libFuzzer: replays the corpus files given, under the variant's sanitizers.
 $(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(APISERVER_A) $(OBJECT_A) $(LIB_A)
