@@ -21,7 +21,7 @@ struct arg_option {
     const char *help;
 };
 
-#define ARGS_OPTIONS_MAX 40
+#define ARGS_OPTIONS_MAX 48
 /* Words kept; what a command does not want is counted all the same. */
 #define ARGS_WORDS_MAX 256
 

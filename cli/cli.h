@@ -118,6 +118,12 @@ extern const struct arg_option cmd_hash_kv_options[];
 extern const struct arg_option cmd_txn_options[];
 extern const struct arg_option cmd_plugin_options[];
 extern const struct arg_option cmd_plugin_top_options[];
+extern const struct arg_option cmd_describe_options[];
+extern const struct arg_option cmd_delete_options[];
+extern const struct arg_option cmd_apply_options[];
+extern const struct arg_option cmd_history_options[];
+extern const struct arg_option cmd_diff_options[];
+extern const struct arg_option cmd_undo_options[];
 
 /* Build a request from words and options. ERR_INVALID with a sentence. value_from_stdin: put may
  * read its value there. */
@@ -159,6 +165,13 @@ int cmd_plugin_config(struct cli *cli);
 int cmd_plugin_reload(struct cli *cli);
 int cmd_plugin_enable(struct cli *cli);
 int cmd_plugin_disable(struct cli *cli);
+int cmd_describe(struct cli *cli);
+int cmd_delete(struct cli *cli);
+int cmd_apply(struct cli *cli);
+int cmd_history(struct cli *cli);
+int cmd_diff(struct cli *cli);
+int cmd_undo(struct cli *cli);
+int cmd_why(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_help(struct cli *cli);
 

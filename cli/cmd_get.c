@@ -1,8 +1,8 @@
-/* cmd_get.c - kvctl get. */
+/* cmd_get.c - kvctl get: keys; objects are cmd_object.c's. */
 #include <string.h>
 #include <strings.h>
 
-#include "cli/cli.h"
+#include "cli/objects.h"
 
 const struct arg_option cmd_get_options[] = {
     {"prefix", 0, ARG_BOOL, "", "all keys that begin with <key>"},
@@ -19,6 +19,12 @@ const struct arg_option cmd_get_options[] = {
     {"max-create-rev", 0, ARG_INT, "0", "created at this revision or earlier"},
     {"min-mod-rev", 0, ARG_INT, "0", "last changed at this revision or later"},
     {"max-mod-rev", 0, ARG_INT, "0", "last changed at this revision or earlier"},
+    OBJECTS_OPTIONS,
+    {"all-namespaces", 'A', ARG_BOOL, "", "objects: of all namespaces"},
+    {"selector", 'l', ARG_STRING, "", "objects: with these labels"},
+    {"field-selector", 0, ARG_STRING, "", "objects: with these fields"},
+    {"output", 'o', ARG_STRING, "", "objects: wide, json, yaml or name"},
+    {"watch", 0, ARG_BOOL, "", "objects: go on and print what changes"},
     {0},
 };
 
@@ -105,6 +111,9 @@ int cmd_get(struct cli *cli)
     Etcdserverpb__RangeRequest request;
     struct errmsg e = {""};
     void *response = NULL;
+    if (objects_meant(&cli->args)) {
+        return objects_get(cli);
+    }
     int rc = cli_no_table(cli);
     if (rc != 0) {
         return rc;

@@ -32,8 +32,16 @@ const struct command cli_commands[] = {
      "comes\n"
      "after --:  kvctl put temperature -- -5",
      cmd_put_options, cmd_put},
-    {"get", "[options] <key> [range_end]", "read a key, or all keys of [key, range_end)",
-     "With --count-only the simple form prints one number.", cmd_get_options, cmd_get},
+    {"get", "[options] <key> [range_end] | <kind> [name...]",
+     "read a key or all keys of [key, range_end), or objects",
+     "With --count-only the simple form prints one number.\n"
+     "\n"
+     "Objects of Kubernetes are meant when the first word is a kind (pods, deploy, svc) or an "
+     "option\n"
+     "is given that only objects have (-n, -A, -l, -o ...), and none that only keys have "
+     "(--prefix,\n"
+     "--rev ...). A key of that name is read after --:  kvctl get -- pods",
+     cmd_get_options, cmd_get},
     {"del", "[options] <key> [range_end]", "delete a key, or all keys of [key, range_end)",
      "Prints how many were deleted. Unlike etcdctl's it does not pause before deleting a range.",
      cmd_del_options, cmd_del},
@@ -103,6 +111,36 @@ const struct command cli_commands[] = {
     {"plugin disable", "[options] <plugin>", "stop it until it is enabled", NULL,
      cmd_plugin_options, cmd_plugin_disable},
     {"plugin config", "[options] <plugin>", "its settings, and where they come from", NULL,
+     cmd_plugin_options, cmd_plugin_config},
+    {"describe", "[options] <kind> <name>...", "an object in full, and the events about it", NULL,
+     cmd_describe_options, cmd_describe},
+    {"apply", "[options] -f <file>", "make objects as a file says",
+     "Objects that are not there are created. Of others what the file says is set, what the file\n"
+     "before it said and this one does not is removed, and the rest stays. That file is kept in "
+     "the\n"
+     "object, as kubectl's client-side apply does: both may be used on the same objects.",
+     cmd_apply_options, cmd_apply},
+    {"delete", "[options] <kind> <name>... | -f <file>", "delete objects",
+     "Does not wait until they are gone.", cmd_delete_options, cmd_delete},
+    {"history", "[options] <kind>/<name>", "the revisions of an object that are still in the store",
+     "Newest first: when and by whom each was written (as the object's managedFields tell) and "
+     "what "
+     "it\nchanged. Read over etcd's API (--endpoints). Compaction ends it.",
+     cmd_history_options, cmd_history},
+    {"diff", "[options] <kind>/<name> --at <revision>", "what has changed since a revision",
+     "A unified difference of both states as YAML, without managedFields; nothing when they are "
+     "the "
+     "same.",
+     cmd_diff_options, cmd_diff},
+    {"undo", "[options] <kind>/<name> --to <revision>", "make an object as it was at a revision",
+     "Everything but metadata and status is put back, by an update through the API server; if "
+     "somebody\n"
+     "writes at the same time it fails. An object that was deleted is created again.",
+     cmd_undo_options, cmd_undo},
+    {"why", "[options] <kind>/<name>", "why an object is there, and who made it as it is",
+     "Its owners, then every revision that is still in the store, with its writer and all changes.",
+     cmd_history_options, cmd_why},
+    {"config", "[options] <plugin>", "the settings of a plugin: the same as plugin config", NULL,
      cmd_plugin_options, cmd_plugin_config},
     {"version", "", "print versions", NULL, NULL, cmd_version, true},
     {"help", "[command]", "this text, or that of one command", NULL, NULL, cmd_help, true},

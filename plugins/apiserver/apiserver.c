@@ -7,9 +7,10 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/bootstrap.h"
-#include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/issuer.h"
+#include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/provide.h"
 #include "plugins/apiserver/serve.h"
@@ -51,6 +52,10 @@ static const struct kvp_option options[] = {
     {"service-node-port-range", KVP_OPT_STRING, 0,
      offsetof(struct apiserver_conf, service_node_port_range), "30000-32767",
      .help = "ports that services get on all nodes"},
+    {"disable-admission-plugins", KVP_OPT_STRING, 0,
+     offsetof(struct apiserver_conf, disable_admission_plugins), "",
+     .help = "admission plugins that do not run, joined by +: ServiceAccount, Priority, "
+             "DefaultTolerationSeconds, TaintNodesByCondition"},
     {0}};
 
 /* The port, and the other plugins' way in; a host may lack one of them (tests, simulations). */
@@ -91,6 +96,12 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
     api->host = host;
     api->ctx = ctx;
     api->conf = conf;
+    if (!admit_parse_disabled(api->conf->disable_admission_plugins, &api->admission_disabled)) {
+        snprintf(e->text, sizeof e->text, "disable-admission-plugins: unknown plugin in %s",
+                 api->conf->disable_admission_plugins);
+        mem_free(api);
+        return KVP_INVALID;
+    }
     const char *why = service_ranges_parse(api->conf->service_cluster_ip_range,
                                            api->conf->service_node_port_range, &api->ranges);
     if (why != NULL) {
@@ -131,9 +142,9 @@ static void api_fini(void *self)
 {
     struct apiserver *api = self;
     provide_close(api);
+    openapi_close(api);
     issuer_close(api);
     pki_close(api);
-    openapi_close(api);
     mem_free(api);
 }
 

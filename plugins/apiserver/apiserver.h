@@ -22,6 +22,7 @@ struct apiserver_conf {
     const char *service_account_issuer, *api_audiences;
     const char *service_cluster_ip_range;
     const char *service_node_port_range;
+    const char *disable_admission_plugins;
 };
 
 /* Where addresses and node ports of services come from. */
@@ -39,10 +40,11 @@ struct apiserver {
     struct pki *pki;       /* keys and certificates */
     struct issuer *issuer; /* of tokens */
     struct service_ranges ranges;
+    uint32_t admission_disabled; /* enum admit_plugin */
     struct bootstrap *bootstrap; /* while this member leads */
-    struct openapi *openapi;     /* once somebody has asked for it */
     struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
     struct exchange *answered;   /* of plugins, to be freed; by next_answered */
+    struct openapi *openapi;     /* once somebody has asked for it */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

@@ -115,7 +115,7 @@ static bool bind_make(struct update *u, const struct object *old, struct object 
 
 static void bind_answer(struct update *u, struct object *now, int64_t revision)
 {
-    sub_answer_done(u->ex);
+    sub_answer_done(u->ex, revision);
 }
 
 static void bind_run(struct exchange *ex, struct update *u)

@@ -53,8 +53,8 @@ static int bootstrap_value(struct bootstrap *b, const char *name, struct arena *
     host->random(b->ctx, facts.random, sizeof facts.random);
     int rc = object_new(&o, schema_type(SCHEMA_CORE_V1_NAMESPACE), a);
     rc = rc == 0 ? object_set_str(&o, "metadata.name", name) : rc;
-    rc = rc == 0 ? strategy_create(&o) : rc;
     rc = rc == 0 ? object_default(&o) : rc;
+    rc = rc == 0 ? strategy_create(&o) : rc;
     rc = rc == 0 ? metadata_prepare_create(&o, &facts) : rc;
     return rc == 0 ? stored_encode(&o, out) : rc;
 }

@@ -4,6 +4,7 @@
  * nothing is created in a namespace whose end has begun. */
 #include <inttypes.h>
 
+#include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
 #include "plugins/apiserver/service.h"
@@ -80,28 +81,67 @@ static bool create_check_space(struct create *c, const struct kvp_row *row)
     return false;
 }
 
-static void create_space_answer(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+static void create_read_answer(void *data, const struct kvp_result *r,
+                               const struct kvp_txn_result *t)
 {
     struct create *c = data;
-    if (exchange_back_well(c->ex, r) &&
-        create_check_space(c, rows->count > 0 ? &rows->rows[0] : NULL)) {
+    struct exchange *ex = c->ex;
+    if (!exchange_back_well(ex, r)) {
+        return;
+    }
+    const struct kvp_op_result *reads = t->ops;
+    if (ex->request.space.len > 0) {
+        const struct kvp_row *space = reads->row_count > 0 ? &reads->rows[0] : NULL;
+        if (!create_check_space(c, space)) {
+            return;
+        }
+        reads++;
+    }
+    if (admit_create(ex, &c->object, reads)) {
         create_try(c);
     }
 }
 
-static void create_read_space(struct create *c)
+static void create_space_answer(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
+{
+    struct create *c = data;
+    if (exchange_back_well(c->ex, r) &&
+        create_check_space(c, rows->count > 0 ? &rows->rows[0] : NULL) &&
+        admit_create(c->ex, &c->object, NULL)) {
+        create_try(c);
+    }
+}
+
+/* The namespace, and what admission wants to see. */
+static void create_read(struct create *c)
 {
     struct exchange *ex = c->ex;
+    const struct kvp_host *host = ex->api->host;
+    bool more = admit_needs_reads(ex, &c->object);
+    bool spaced = ex->request.space.len > 0;
+    struct kvp_txn *txn = more ? host->txn_new(ex->ctx) : NULL;
     struct buf key;
     buf_init(&key);
     stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), ex->request.space, &key);
+    struct kvp_range get = {.size = sizeof get, .key = kvp_bytes_of(key.data, key.len)};
     exchange_call(ex);
-    int reason = key.failed ? KVP_NO_MEMORY
-                            : ex->api->host->get(ex->ctx, kvp_bytes_of(key.data, key.len),
-                                                 create_space_answer, c);
+    int rc = key.failed ? KVP_NO_MEMORY : more && txn == NULL ? KVP_UNAVAILABLE : 0;
+    if (rc == 0 && !more) {
+        rc = host->get(ex->ctx, get.key, create_space_answer, c);
+    } else if (rc == 0) {
+        rc = spaced ? host->txn_get(txn, KVP_THEN, &get) : 0;
+        rc = rc == 0 ? admit_ask(ex, &c->object, txn) : rc;
+        if (rc == 0) {
+            rc = host->txn_commit(txn, create_read_answer, c);
+        } else {
+            host->txn_free(txn);
+        }
+    } else if (txn != NULL) {
+        host->txn_free(txn);
+    }
     buf_close(&key);
-    if (reason != 0) {
-        exchange_not_called(ex, reason);
+    if (rc != 0) {
+        exchange_not_called(ex, rc);
     }
 }
 
@@ -175,7 +215,6 @@ static void create_try(struct create *c)
     struct causes *causes = arena_alloc(&ex->arena, sizeof *causes);
     int rc = causes == NULL ? ERR_NOMEM : object_copy(&c->object, &ex->arena, o);
     rc = rc == 0 ? metadata_prepare_create(o, &facts) : rc;
-    rc = rc == 0 ? managed_update(o, NULL, ex->manager, ex->request.sub, facts.now_seconds) : rc;
     if (rc == 0) {
         causes_init(causes, &ex->arena);
         rc = service_complete(&ex->api->ranges, o, causes);
@@ -209,13 +248,16 @@ void create_object(struct exchange *ex, struct object *o)
     c->generated =
         object_text(o, "metadata.name").len == 0 && object_text(o, "metadata.generateName").len > 0;
     metadata_dedupe_owners(&c->object);
-    int rc = strategy_create(&c->object);
-    rc = rc == 0 ? object_default(&c->object) : rc;
+    int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    strategy_reset(&c->object);
+    int rc = object_default(&c->object);
+    rc = rc == 0 ? managed_update(&c->object, NULL, ex->manager, ex->request.sub, now) : rc;
+    rc = rc == 0 ? strategy_create(&c->object) : rc;
     if (rc != 0) {
         exchange_no_memory(ex);
-    } else if (ex->request.kind->rules & SCHEMA_RULE_NAMESPACED) {
-        create_read_space(c);
-    } else {
+    } else if (ex->request.space.len > 0 || admit_needs_reads(ex, &c->object)) {
+        create_read(c);
+    } else if (admit_create(ex, &c->object, NULL)) {
         create_try(c);
     }
 }

@@ -21,7 +21,7 @@ static void evict_done(struct removal *rm, bool missing, int64_t revision)
         struct status_about about = request_about(&ex->request);
         exchange_fail(ex, status_not_found(&ex->arena, &about));
     } else {
-        sub_answer_done(ex);
+        sub_answer_done(ex, revision);
     }
 }
 

@@ -4,6 +4,7 @@
  * the set when it is empty or holds ".". */
 #include "plugins/apiserver/managed.h"
 
+#include "plugins/apiserver/strategy.h"
 #include "plugins/object/encode.h"
 #include "plugins/object/metadata.h"
 
@@ -12,6 +13,7 @@
 
 struct diff {
     struct arena *a;
+    bool no_status;   /* the main way owns none of it */
     bool absent_only; /* only what the other lacks; else also what differs */
     bool failed;
 };
@@ -257,7 +259,8 @@ static void diff_message(struct diff *d, const struct schema_type *t, const stru
     for (size_t i = 0; i < value_len(new); i++) {
         const struct schema_field *f = fields + new->items[i].field;
         const char *name = schema_field_name(f);
-        if ((root && f->number == 0) || (meta && diff_is_unowned(name))) {
+        if ((root && f->number == 0) || (meta && diff_is_unowned(name)) ||
+            (root && d->no_status && strcmp(name, "status") == 0)) {
             continue;
         }
         diff_field(d, f, &new->items[i], value_member(old, new->items[i].field),
@@ -389,7 +392,7 @@ static int managed_bound(struct object *o, struct diff *d)
 int managed_update(struct object *new, const struct object *old, struct slice manager,
                    struct slice sub, int64_t now_seconds)
 {
-    struct diff d = {.a = new->arena};
+    struct diff d = {.a = new->arena, .no_status = sub.len == 0 && strategy_has_status(new->type)};
     struct value changed = value_empty(VALUE_MAP);
     struct value removed = value_empty(VALUE_MAP);
     const struct value *before = old == NULL ? NULL : object_get(old, "metadata.managedFields");

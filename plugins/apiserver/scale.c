@@ -118,6 +118,7 @@ static void scale_done(struct update *u, struct object *now, int64_t revision)
 {
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)revision);
+    u->ex->revision = revision;
     if (object_set_str(now, "metadata.resourceVersion", text) != 0) {
         exchange_no_memory(u->ex);
     } else {

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "plugins/apiserver/body.h"
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
@@ -143,7 +144,7 @@ static void serve_body(void *data, struct kvp_http *x, struct kvp_bytes bytes, i
         exchange_no_memory(ex);
     } else if (ex->body.len > SERVE_BODY_BYTES_MAX) {
         exchange_fail(ex, status_too_large(&ex->arena, "limit is %u", SERVE_BODY_BYTES_MAX));
-    } else if (last) {
+    } else if (last && body_translate(ex)) {
         serve_verb(ex);
     }
 }

@@ -6,9 +6,9 @@ static bool is_kind(const struct object *o, enum schema_type_id id)
     return o->type == schema_type(id);
 }
 
-static bool has_status_sub(const struct object *o)
+bool strategy_has_status(const struct schema_type *t)
 {
-    const struct schema_resource *r = schema_resource_of(o->type);
+    const struct schema_resource *r = schema_resource_of(t);
     const struct schema_sub *subs = schema_at(r, r->subs);
     for (size_t i = 0; i < r->sub_count; i++) {
         if (strcmp(schema_text(subs + i, subs[i].name), "status") == 0) {
@@ -66,12 +66,16 @@ static const char *pod_qos(const struct object *o)
     return !some ? "BestEffort" : all ? "Guaranteed" : "Burstable";
 }
 
-int strategy_create(struct object *o)
+void strategy_reset(struct object *o)
 {
     /* Nodes register themselves with their status. */
-    if (has_status_sub(o) && !is_kind(o, SCHEMA_CORE_V1_NODE)) {
+    if (strategy_has_status(o->type) && !is_kind(o, SCHEMA_CORE_V1_NODE)) {
         object_remove(o, "status");
     }
+}
+
+int strategy_create(struct object *o)
+{
     if (is_kind(o, SCHEMA_CORE_V1_POD)) {
         int rc = object_set_str(o, "status.phase", "Pending");
         return rc == 0 ? object_set_str(o, "status.qosClass", pod_qos(o)) : rc;
@@ -110,7 +114,7 @@ int strategy_update(struct object *new, const struct object *old, struct slice s
     if (slice_eq(sub, slice_str("status"))) {
         return strategy_update_status(new, old);
     }
-    int rc = has_status_sub(new) ? strategy_keep(new, old, "status") : 0;
+    int rc = strategy_has_status(new->type) ? strategy_keep(new, old, "status") : 0;
     if (rc == 0 && space && sub.len == 0) {
         rc = strategy_keep(new, old, "spec.finalizers");
     }

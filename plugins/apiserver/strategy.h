@@ -5,6 +5,10 @@
 
 #include "plugins/object/object.h"
 
+/* Whether a kind's status is written through a way of its own. */
+bool strategy_has_status(const struct schema_type *t);
+/* First thing with a new object: its status goes, unless the kind brings one. */
+void strategy_reset(struct object *o);
 /* Before validation of a new object: its status begins empty (or as the kind wants). 0 or
  * ERR_NOMEM. */
 int strategy_create(struct object *o);

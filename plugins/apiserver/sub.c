@@ -105,8 +105,9 @@ void sub_answer_object(struct exchange *ex, int code, const struct object *o)
     buf_close(&out);
 }
 
-void sub_answer_done(struct exchange *ex)
+void sub_answer_done(struct exchange *ex, int64_t revision)
 {
+    ex->revision = revision;
     struct status s = status_created();
     struct buf out;
     buf_init(&out);

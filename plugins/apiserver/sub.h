@@ -27,7 +27,7 @@ bool sub_check_name(struct exchange *ex, const struct object *o, const char *wha
 void sub_read(struct exchange *ex, void (*then)(struct exchange *ex, const struct object *o));
 /* Answers with an object. */
 void sub_answer_object(struct exchange *ex, int code, const struct object *o);
-/* 201 Success. */
-void sub_answer_done(struct exchange *ex);
+/* 201 Success; revision: of what was done. */
+void sub_answer_done(struct exchange *ex, int64_t revision);
 
 #endif

@@ -1,6 +1,7 @@
 /* update.c - PUT and PATCH: read, change, compare and swap, and again when somebody was quicker. */
 #include "plugins/apiserver/update.h"
 
+#include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
 #include "plugins/apiserver/media.h"
@@ -181,7 +182,13 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
     int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
     rc = rc == 0 ? service_carry(new, old) : rc;
+    rc = rc == 0 ? admit_update(u->ex, new, old) : rc;
     rc = rc == 0 ? metadata_prepare_update(new, old) : rc;
+    if (rc == 0 && slice_eq(ex->request.sub, slice_str("status")) &&
+        object_get(old, "metadata.generation") != NULL) {
+        /* Also a deployment's annotations, which count otherwise, may come with its status. */
+        rc = object_set_int(new, "metadata.generation", object_int(old, "metadata.generation", 0));
+    }
     rc = rc == 0 ? managed_update(new, old, ex->manager, ex->request.sub, now) : rc;
     if (rc == 0) {
         causes_init(c, &ex->arena);

@@ -120,8 +120,12 @@ static bool client_names(const struct client_request *r, bool namespaced, struct
     if (r->object != NULL && name->len == 0 && !creates) {
         *name = object_name(r->object);
     }
-    bool needs_name = !creates && r->verb != KVP_VERB_LIST;
+    bool collection = r->collection && r->verb == KVP_VERB_DELETE;
+    bool needs_name = !creates && r->verb != KVP_VERB_LIST && !collection;
     bool needs_space = namespaced && r->verb != KVP_VERB_LIST;
+    if (collection && name->len > 0) {
+        return false;
+    }
     return (!needs_name || name->len > 0) && (!needs_space || space->len > 0);
 }
 

@@ -58,6 +58,7 @@ struct client_request {
     const struct object *object;    /* body; or */
     struct slice body;              /* these bytes: JSON */
     enum client_patch patch;        /* of PATCH */
+    bool collection;                /* DELETE: all of the namespace, not one by name */
     struct slice query;             /* "labelSelector=..."; escaped */
     int64_t revision;               /* resourceVersion parameter of GET and LIST; 0 = none */
     client_done_fn *done;           /* NULL: nobody wants to know */

@@ -257,6 +257,22 @@ static uint64_t recorder_hash(uint64_t before, struct slice text)
     return hash_u64(before ^ hash_bytes(text));
 }
 
+/* A message that was cut, where len bytes had no room, ends between two characters. */
+static void recorder_cut(char message[RECORDER_MESSAGE_BYTES_MAX + 1], int len)
+{
+    size_t at = RECORDER_MESSAGE_BYTES_MAX;
+    if (len <= (int)RECORDER_MESSAGE_BYTES_MAX) {
+        return;
+    }
+    size_t start = at - 1; /* of the last character */
+    while (start > 0 && at - start < 4 && ((uint8_t)message[start] & 0xC0u) == 0x80u) {
+        start--;
+    }
+    uint8_t lead = (uint8_t)message[start];
+    size_t bytes = lead < 0x80u ? 1 : lead < 0xE0u ? 2 : lead < 0xF0u ? 3 : 4;
+    message[start + bytes > at ? start : at] = '\0';
+}
+
 static void recorder_record(struct recorder *r, const struct object *about, const char *type,
                             const char *reason, const char *message)
 {
@@ -277,8 +293,8 @@ static void recorder_record(struct recorder *r, const struct object *about, cons
         return;
     }
     if (verdict.combined) {
-        snprintf(combined, sizeof(combined), "(combined from similar events): %.*s",
-                 (int)(sizeof(combined) - sizeof("(combined from similar events): ")), message);
+        recorder_cut(combined, snprintf(combined, sizeof(combined),
+                                        "(combined from similar events): %s", message));
     }
     uint64_t wall_us = host->wall_us(r->client.ctx);
     int64_t now_s = (int64_t)(wall_us / 1000000);
@@ -301,17 +317,8 @@ static void recorder_say(struct recorder *r, const struct object *about, const c
 {
     char message[RECORDER_MESSAGE_BYTES_MAX + 1];
     int len = vsnprintf(message, sizeof(message), format, args);
-    size_t at = sizeof(message) - 1;
-    if (len >= (int)sizeof(message)) { /* cut between characters */
-        while (at > 0 && ((uint8_t)message[at - 1] & 0xC0u) == 0x80u) {
-            at--;
-        }
-        if (at > 0 && ((uint8_t)message[at - 1] & 0x80u) != 0) {
-            at--;
-        }
-        message[at] = '\0';
-    }
     if (len >= 0) {
+        recorder_cut(message, len);
         recorder_record(r, about, type, reason, message);
     }
 }

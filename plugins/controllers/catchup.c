@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "plugins/client/alarm.h"
 
 /* Objects of one answer: a page is decoded within one callback. */
 #define CATCHUP_PAGE         100
@@ -16,7 +17,7 @@ struct catchup {
     struct informer *informer;
     struct informer_handler *handler;
     const struct schema_type *type;
-    struct kvp_timer *timer; /* until the next try */
+    struct alarm alarm; /* the first try, and those after a failure */
     uint64_t retry_ms;
     int64_t newest; /* of the pages so far */
     bool listing;   /* a request is under way */
@@ -56,27 +57,19 @@ static void catchup_synced(void *data)
     catchup_check(data);
 }
 
-static void catchup_again(void *data)
+static void catchup_try(void *data)
 {
     struct catchup *c = data;
-    c->timer = NULL;
-    c->newest = 0;
-    catchup_list(c, slice_of("", 0));
+    if (!c->listing && !c->listed) {
+        c->newest = 0;
+        catchup_list(c, slice_of("", 0));
+    }
 }
 
 static void catchup_retry(struct catchup *c)
 {
-    const struct kvp_host *host = c->client.host;
-    struct kvp_timer_args a = {.size = sizeof a,
-                               .jitter_percent = 50,
-                               .after_ms = c->retry_ms,
-                               .fire = catchup_again,
-                               .data = c};
+    alarm_set(&c->alarm, c->retry_ms);
     c->retry_ms = c->retry_ms * 2 > CATCHUP_RETRY_MS_MAX ? CATCHUP_RETRY_MS_MAX : c->retry_ms * 2;
-    if (host->timer(c->client.ctx, &a, &c->timer) != 0) {
-        c->timer = NULL;
-        host->fail(c->client.ctx, "the objects of a former leader could not be listed");
-    }
 }
 
 /* One page: its newest change, and where the next one begins. */
@@ -157,11 +150,11 @@ int catchup_open(struct client term, struct informer *i, const struct schema_typ
                           .ready = ready,
                           .data = data};
     int reason = informer_on(i, catchup_changed, catchup_synced, c, &c->handler);
+    reason = reason != 0 ? reason : alarm_open(&c->alarm, term, catchup_try, c);
     if (reason != 0) {
-        mem_free(c);
+        catchup_close(c);
         return reason;
     }
-    catchup_list(c, slice_of("", 0));
     *out = c;
     return 0;
 }
@@ -173,5 +166,6 @@ void catchup_close(struct catchup *c)
     }
     c->closed = true;
     informer_off(c->handler);
+    alarm_close(&c->alarm);
     catchup_free(c);
 }

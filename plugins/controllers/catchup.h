@@ -13,7 +13,7 @@ struct catchup;
  * that fails. 0 or a reason of kvplugin.h. i outlives it. */
 int catchup_open(struct client term, struct informer *i, const struct schema_type *type,
                  void (*ready)(void *data), void *data, struct catchup **out);
-/* When the term's context has ended (its timers are gone); NULL is fine. */
+/* At any time; NULL is fine. */
 void catchup_close(struct catchup *c);
 
 #endif

@@ -8,14 +8,26 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "plugins/controllers/claim.h"
 #include "plugins/controllers/conf.h"
 
 /* All there are, in the order they are opened. A new one: its file, a line in controllers.h, a line
  * here. */
+/* clang-format off */
 static const struct controller *const controllers_list[] = {
-    &node_lifecycle_controller,  &taint_eviction_controller, &pod_gc_controller,
-    &service_account_controller, &root_ca_controller,
+    &node_lifecycle_controller,
+    &taint_eviction_controller,
+    &pod_gc_controller,
+    &namespace_controller,
+    &service_account_controller,
+    &root_ca_controller,
+    &endpoints_controller,
+    &endpoint_slice_controller,
+    &replicaset_controller,
+    &replication_controller,
+    &deployment_controller,
 };
+/* clang-format on */
 #define CONTROLLERS_COUNT (sizeof controllers_list / sizeof controllers_list[0])
 
 #define AT(member) offsetof(struct controllers_conf, member)
@@ -82,12 +94,12 @@ struct watched_kind {
 };
 
 static const struct watched_kind watched_kinds[WATCHED_COUNT] = {
-    [WATCH_PODS] = {SCHEMA_CORE_V1_POD, NULL, {informer_index_controller, controllers_pod_node}},
+    [WATCH_PODS] = {SCHEMA_CORE_V1_POD, NULL, {claim_index, controllers_pod_node}},
     [WATCH_NODES] = {SCHEMA_CORE_V1_NODE},
     [WATCH_LEASES] = {SCHEMA_COORDINATION_V1_LEASE,
                       "fieldSelector=metadata.namespace%3Dkube-node-lease"},
     [WATCH_NAMESPACES] = {SCHEMA_CORE_V1_NAMESPACE},
-    [WATCH_REPLICASETS] = {SCHEMA_APPS_V1_REPLICA_SET, NULL, {informer_index_controller}},
+    [WATCH_REPLICASETS] = {SCHEMA_APPS_V1_REPLICA_SET, NULL, {claim_index}},
     [WATCH_REPLICATION_CONTROLLERS] = {SCHEMA_CORE_V1_REPLICATION_CONTROLLER},
     [WATCH_DEPLOYMENTS] = {SCHEMA_APPS_V1_DEPLOYMENT},
     [WATCH_SERVICES] = {SCHEMA_CORE_V1_SERVICE},

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "plugins/controllers/condition.h"
+#include "plugins/controllers/conditions.h"
 #include "plugins/controllers/conf.h"
 #include "plugins/controllers/node_monitor.h"
 #include "plugins/controllers/taint.h"
@@ -111,7 +111,7 @@ static bool node_is_down(const struct object *node)
 static bool node_pod_is_wrong(struct node_lifecycle *s, const struct object *pod)
 {
     struct slice name = object_text(pod, "spec.nodeName");
-    if (name.len == 0 || !condition_is(condition_find(pod, "Ready"), "True")) {
+    if (name.len == 0 || !conditions_is(conditions_find(pod, "Ready"), "True")) {
         return false;
     }
     const struct object *node = informer_get(s->all->informers[WATCH_NODES], name);
@@ -134,7 +134,7 @@ static int64_t node_reconcile_pod(void *data, struct work *w, struct slice key)
                                   .now_s = controllers_wall_s(s->all)};
     arena_init(&a, 0);
     int rc = object_copy(pod, &a, &o);
-    rc = rc == 0 ? condition_set(&o, &want, NULL) : rc;
+    rc = rc == 0 ? conditions_set(&o, &want, NULL) : rc;
     if (rc == 0) {
         struct client_request r = {.verb = KVP_VERB_UPDATE,
                                    .type = o.type,

@@ -2,7 +2,7 @@
 #include "plugins/controllers/pod_removal.h"
 
 #include "base/alloc.h"
-#include "plugins/controllers/condition.h"
+#include "plugins/controllers/conditions.h"
 
 struct pod_removal {
     struct client client;
@@ -78,7 +78,7 @@ static int pod_removal_mark(const struct pod_removal_args *a, struct object *o, 
     *changed = false;
     if (a->reason != NULL) {
         struct condition_want want = {"DisruptionTarget", "True", a->reason, a->message, a->now_s};
-        rc = condition_set(o, &want, changed);
+        rc = conditions_set(o, &want, changed);
     }
     if (rc == 0 && a->failed && !over) {
         *changed = true;

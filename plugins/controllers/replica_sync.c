@@ -4,10 +4,10 @@
 
 #include "base/alloc.h"
 #include "plugins/controllers/claim.h"
+#include "plugins/controllers/delete_options.h"
 #include "plugins/controllers/pod_template.h"
 #include "plugins/controllers/replica_pod.h"
 #include "plugins/controllers/replicas_impl.h"
-#include "plugins/object/encode.h"
 
 void replica_sync_free(struct replica_sync *s)
 {
@@ -84,13 +84,6 @@ static struct slice replica_answer_name(const struct client_answer *answer, stru
                                                                 : slice_of("", 0);
 }
 
-static bool replica_space_ends(const struct client_answer *answer)
-{
-    static const char cause[] = "NamespaceTerminating";
-    return answer->status == 403 && answer->body.len > 0 &&
-           memmem(answer->body.data, answer->body.len, cause, sizeof cause - 1) != NULL;
-}
-
 /* Whether a request was without effect for sure, so that no event of it will come. */
 static bool replica_certainly_not(const struct client_answer *answer)
 {
@@ -120,7 +113,7 @@ static void replica_created(void *data, const struct client_answer *answer)
         recorder_normal(c->recorder, &s->owner, "SuccessfulCreate", "Created pod: %.*s",
                         (int)name.len, (const char *)name.data);
         arena_close(&a);
-    } else if (replica_space_ends(answer)) {
+    } else if (answer->ns_terminating) {
         s->left = 0; /* the others would be refused as well, and the owner goes soon, too */
     } else {
         recorder_warning(c->recorder, &s->owner, "FailedCreate", "Error creating: %.*s",
@@ -234,10 +227,7 @@ static int replica_delete(struct replica_sync *s, struct replica_victim *v)
 {
     struct buf options;
     buf_init(&options);
-    buf_append_str(&options, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\","
-                             "\"preconditions\":{\"uid\":");
-    encode_text(v->uid, &options);
-    buf_append_str(&options, "}}");
+    delete_options_print(v->uid, slice_of("", 0), NULL, &options);
     struct client_request r = {.verb = KVP_VERB_DELETE,
                                .type = schema_type(SCHEMA_CORE_V1_POD),
                                .space = object_namespace(&s->owner),

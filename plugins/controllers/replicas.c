@@ -192,16 +192,13 @@ void replicas_close(void *self)
 {
     struct replicas *c = self;
     handlers_off(&c->handlers);
+    works_close(c->works);
     catchup_close(c->catchup);
     while (!list_empty(&c->syncs)) {
         replica_sync_free(LIST_ENTRY(c->syncs.next, struct replica_sync, link));
     }
-    if (c->expects != NULL) {
-        expects_close(c->expects);
-    }
-    if (c->recorder != NULL) {
-        recorder_close(c->recorder);
-    }
+    expects_close(c->expects);
+    recorder_close(c->recorder);
     mem_free(c);
 }
 
@@ -234,9 +231,6 @@ int replicas_open(struct controllers *all, struct client term, const struct repl
                  : catchup_open(term, c->pods, schema_type(SCHEMA_CORE_V1_POD), replicas_caught_up,
                                 c, &c->catchup);
     if (rc != 0) {
-        if (c->works != NULL) {
-            works_close(c->works);
-        }
         replicas_close(c);
         return rc;
     }

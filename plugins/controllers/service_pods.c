@@ -1,7 +1,7 @@
 /* service_pods.c - services and the pods behind them. */
 #include "plugins/controllers/service_pods.h"
 
-#include "plugins/controllers/condition.h"
+#include "plugins/controllers/conditions.h"
 #include "plugins/controllers/message.h"
 
 bool service_is_selecting(const struct object *service)
@@ -49,7 +49,7 @@ bool service_pod_counts(const struct object *pod, bool with_ending)
 
 bool service_pod_ready(const struct object *pod)
 {
-    return condition_is(condition_find(pod, "Ready"), "True");
+    return conditions_is(conditions_find(pod, "Ready"), "True");
 }
 
 /* ---- addresses ------------------------------------------------------------------------------ */
@@ -240,7 +240,7 @@ void service_pod_changed(struct informer *services, struct works *q, uint64_t de
 void service_trigger_pod(const struct service_trigger *t, struct service_trigger_scan *scan,
                          const struct object *pod)
 {
-    int64_t at = condition_time(condition_find(pod, "Ready"), "lastTransitionTime");
+    int64_t at = conditions_time(conditions_find(pod, "Ready"), "lastTransitionTime");
     if (at == 0) {
         return;
     }

@@ -1,7 +1,7 @@
 /* taint.c - taints and tolerations. */
 #include "plugins/controllers/taint.h"
 
-#include "plugins/controllers/condition.h"
+#include "plugins/controllers/conditions.h"
 #include "plugins/object/encode.h"
 
 struct slice taint_text(const struct value *taint, const char *member)
@@ -186,8 +186,8 @@ void taint_wanted(const struct object *node, struct taint_id *add, struct taint_
         struct taint_id id = {taint_causes[i].key, TAINT_NO_SCHEDULE};
         bool want = taint_causes[i].condition == NULL
                         ? object_bool(node, "spec.unschedulable", false)
-                        : condition_is(condition_find(node, taint_causes[i].condition),
-                                       taint_causes[i].status);
+                        : conditions_is(conditions_find(node, taint_causes[i].condition),
+                                        taint_causes[i].status);
         bool have = taint_has(node, id.key, id.effect);
         if (want && !have) {
             *add++ = id;

@@ -19,7 +19,8 @@ static inline void server_failed(const char *file, int line)
     _fail(file, line);
 }
 
-/* A leader with its namespaces. */
+/* A leader with its namespaces, and with the account that pods of `default` run as, which a
+ * controller makes. */
 static inline void server_open(const char *options)
 {
     t_on_failure(server_failed);
@@ -29,6 +30,9 @@ static inline void server_open(const char *options)
         t_advance(1);
     }
     t_expect_int(t_count("/registry/namespaces/"), 4);
+    t_put("/registry/serviceaccounts/default/default",
+          "{\"kind\":\"ServiceAccount\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"default\","
+          "\"namespace\":\"default\",\"uid\":\"sa\"}}");
 }
 
 static inline void server_open_all(void)

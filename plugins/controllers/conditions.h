@@ -1,7 +1,7 @@
-/* condition.h - reading and setting one entry of status.conditions of nodes, pods and namespaces.
+/* conditions.h - reading and setting one entry of status.conditions of nodes, pods and namespaces.
  * Pure. */
-#ifndef KVD_CONTROLLERS_CONDITION_H
-#define KVD_CONTROLLERS_CONDITION_H
+#ifndef KVD_CONTROLLERS_CONDITIONS_H
+#define KVD_CONTROLLERS_CONDITIONS_H
 
 #include "plugins/object/object.h"
 
@@ -12,20 +12,20 @@ struct condition {
 };
 
 /* The condition of this type, in status.conditions of o, which is a Node, Pod or Namespace. */
-struct condition condition_find(const struct object *o, const char *type);
+struct condition conditions_find(const struct object *o, const char *type);
 /* Its text members; empty when absent. */
-struct slice condition_text(struct condition c, const char *member);
+struct slice conditions_text(struct condition c, const char *member);
 /* "True", "False", "Unknown"; "" = there is none. */
-static inline struct slice condition_status(struct condition c)
+static inline struct slice conditions_status(struct condition c)
 {
-    return condition_text(c, "status");
+    return conditions_text(c, "status");
 }
-static inline bool condition_is(struct condition c, const char *status)
+static inline bool conditions_is(struct condition c, const char *status)
 {
-    return c.message != NULL && slice_eq(condition_status(c), slice_str(status));
+    return c.message != NULL && slice_eq(conditions_status(c), slice_str(status));
 }
 /* Its times in seconds since 1970; 0 when absent. */
-int64_t condition_time(struct condition c, const char *member);
+int64_t conditions_time(struct condition c, const char *member);
 
 struct condition_want {
     const char *type;
@@ -36,6 +36,6 @@ struct condition_want {
 };
 /* Adds the condition or changes the one there is. *changed (may be NULL): whether anything differs
  * now. 0 or ERR_NOMEM. */
-int condition_set(struct object *o, const struct condition_want *want, bool *changed);
+int conditions_set(struct object *o, const struct condition_want *want, bool *changed);
 
 #endif

@@ -1,0 +1,32 @@
+/* admit.h - admission: what the server adds to objects of certain kinds, and refuses, by what other
+ * objects say. Kubernetes' plugins ServiceAccount, Priority, DefaultTolerationSeconds and
+ * TaintNodesByCondition; NamespaceLifecycle is in create.c.
+ *
+ * In three steps: reads are asked for, together with the namespace; then the object is admitted
+ * with what was read; changes are admitted with the object as it was. Runs in callbacks of the
+ * lane. */
+#ifndef KVD_APISERVER_ADMIT_H
+#define KVD_APISERVER_ADMIT_H
+
+#include "plugins/apiserver/exchange.h"
+#include "plugins/object/object.h"
+
+enum admit_plugin {
+    ADMIT_SERVICE_ACCOUNT = 1,
+    ADMIT_PRIORITY = 2,
+    ADMIT_DEFAULT_TOLERATION_SECONDS = 4,
+    ADMIT_TAINT_NODES_BY_CONDITION = 8
+};
+
+/* Reads the option: names joined by '+', as "ServiceAccount+Priority". False: an unknown one. */
+bool admit_parse_disabled(const char *text, uint32_t *disabled);
+/* Whether creating this object needs reads. */
+bool admit_needs_reads(const struct exchange *ex, const struct object *o);
+/* Adds the reads to a transaction. 0 or a reason. */
+int admit_ask(struct exchange *ex, const struct object *o, struct kvp_txn *txn);
+/* Admits a new object; reads: the answers to those of admit_ask, in order. False: answered. */
+bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_result *reads);
+/* Admits a change, after defaults. 0 or ERR_NOMEM. */
+int admit_update(struct exchange *ex, struct object *new, const struct object *old);
+
+#endif
