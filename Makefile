@@ -104,7 +104,8 @@ PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
 # The same for one test program: each an object with nothing global but its entry, so that names of
 # one plugin are not in the way of another's.
 plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
-PLANE_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
+PLANE_LINKED := $(foreach p,$(PLANE),$(if $(call plane_entry,$(p)),$(p)))
+PLANE_O := $(PLANE_LINKED:%=$(B)/obj/tests/plane/%.o)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -255,7 +256,7 @@ $(B)/obj/tests/plane/$(1).o: $(B)/obj/tests/plane/$(1)-entry.o $$(call objects,$
 	$$(Q)ld -r -o $$@ $$(filter %.o,$$^)
 	$$(Q)objcopy --keep-global-symbol=plane_entry_$(subst -,_,$(1)) $$@
 endef
-$(foreach p,$(PLANE),$(eval $(call plane_object,$(p))))
+$(foreach p,$(PLANE_LINKED),$(eval $(call plane_object,$(p))))
 
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
@@ -363,10 +364,10 @@ $(SIM_PLUGINS_O): $(B)/obj/tests/sim/plugins/%.o: Makefile
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKVP_ENTRY=$(SIM_ENTRY) -MMD -MP -c -o $@ plugins/sample/$*/$*.c
 
-$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LIB_A)
+$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)

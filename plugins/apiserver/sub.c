@@ -10,7 +10,7 @@ static const struct {
 } subs[] = {
     {"binding", sub_bind},  {"eviction", sub_evict},      {"scale", sub_scale},
     {"log", sub_kubelet},   {"exec", sub_kubelet},        {"attach", sub_kubelet},
-    {"proxy", sub_kubelet}, {"portforward", sub_kubelet},
+    {"proxy", sub_kubelet}, {"portforward", sub_kubelet}, {"token", sub_token},
 };
 
 bool sub_answer(struct exchange *ex)

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "plugins/scheduler/queue.h"
+
 void sched_cluster_init(struct sched_cluster *c)
 {
     *c = (struct sched_cluster){0};
@@ -272,6 +274,9 @@ int sched_cluster_pod_set(struct sched_cluster *c, struct sched_pod *p)
         struct sched_node *nominee = before->nominee;
         p->waiting = before->waiting;
         before->waiting = NULL;
+        if (p->waiting != NULL) {
+            p->waiting->pod = p;
+        }
         if (same && home != NULL && assumed) {
             p->assumed = true;
             p->assumed_revision = before->assumed_revision;

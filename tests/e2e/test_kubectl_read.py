@@ -148,6 +148,7 @@ def status_of(name, ready, restarts, state, last=None):
 def fill(c):
     """Objects in the states that tables know."""
     pods = "/api/v1/namespaces/default/pods"
+    c.ask("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
     for name, app, priority in (("web", "web", "b"), ("crash", "web", "a"), ("init", "job", "c")):
         spec = {"containers": [container("main", f"img/{name}:1"), container("side", "img/side:2")],
                 "nodeName": "n1"}
