@@ -5,6 +5,7 @@
 
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/carrier.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
 #include "plugins/apiserver/media.h"
@@ -113,10 +114,16 @@ bool serve_read(struct exchange *ex, struct slice method, struct slice path, str
         ex->manager = slice_str("unknown");
     }
     ex->pretty = ex->query.pretty == QUERY_UNSET ? ex->human : ex->query.pretty == QUERY_ON;
-    if (ex->request.kind != NULL && !shape_choose(ex)) {
-        return false;
+    if (ex->request.kind != NULL) {
+        const char *deprecated = schema_text(ex->request.kind, ex->request.kind->deprecated);
+        if (deprecated[0] != 0) {
+            exchange_warn(ex, slice_str(deprecated));
+        }
+        if (!shape_choose(ex)) {
+            return false;
+        }
     }
-    return true;
+    return deadline_begin(ex);
 }
 
 static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_request *r)
