@@ -28,6 +28,7 @@ static const struct controller *const controllers_list[] = {
     &replicaset_controller,
     &replication_controller,
     &deployment_controller,
+    &garbage_collector,
 };
 /* clang-format on */
 #define CONTROLLERS_COUNT (sizeof controllers_list / sizeof controllers_list[0])
