@@ -144,7 +144,7 @@ def refused(tally, plane):
             (["a/b", "-n", "c"], BAD_ARGS, "the namespace is given twice"),
             (["a/b/c"], BAD_ARGS, 'is no name of a pod: write POD or NAMESPACE/POD'),
             (["UP"], BAD_ARGS, "is no name of a pod"),
-            (["../metrics"], FAILURE, "../metrics: there is no such pod (status 404)"),
+            (["../metrics"], BAD_ARGS, "is no name of a pod"),
             (["/a"], BAD_ARGS, "is no name of a pod"),
             (["p", "-w", "table"], BAD_FEATURE, "has no table form"),
             (["nobody"], FAILURE, "default/nobody: there is no such pod (status 404)")]:
@@ -157,7 +157,12 @@ def refused(tally, plane):
     with tally.case("nobody is there"):
         done = subprocess.run([KVCTL, "--endpoints", "127.0.0.1:1", EXPLAIN, "p"], capture_output=True,
                               text=True, timeout=60, env=ENV)
-        equal((done.returncode, done.stderr), (FAILURE, "Error: 127.0.0.1:1: Connection refused\n"))
+        equal(done.returncode, FAILURE)
+        assert done.stderr.startswith("Error: http://127.0.0.1:1: "), done.stderr
+    with tally.case("the first endpoint that has a scheduler is asked"):
+        done = subprocess.run([KVCTL, "--endpoints", f"127.0.0.1:1,{plane.server.endpoint}", EXPLAIN, "placed"],
+                              capture_output=True, text=True, timeout=60, env=ENV)
+        equal((done.returncode, done.stderr), (OK, ""))
 
 
 def many(tally, plane):
