@@ -36,11 +36,11 @@ const struct command cli_commands[] = {
      "read a key or all keys of [key, range_end), or objects",
      "With --count-only the simple form prints one number.\n"
      "\n"
-     "Objects of Kubernetes are meant when the first word is a kind (pods, deploy, svc) or an "
-     "option\n"
-     "is given that only objects have (-n, -A, -l, -o ...), and none that only keys have "
-     "(--prefix,\n"
-     "--rev ...). A key of that name is read after --:  kvctl get -- pods",
+     "Objects of Kubernetes are meant when the first word is a kind written out (pods or pod, not "
+     "po), or\n"
+     "an option is given that only objects have (-n, -A, -l, -o ...); and none that only keys "
+     "have\n"
+     "(--prefix, --rev ...). A key of that name is read after --:  kvctl get -- pods",
      cmd_get_options, cmd_get},
     {"del", "[options] <key> [range_end]", "delete a key, or all keys of [key, range_end)",
      "Prints how many were deleted. Unlike etcdctl's it does not pause before deleting a range.",
