@@ -97,12 +97,14 @@ SCHEDULER_A := $(B)/libscheduler.a
 # The state machine of a hollow pod, which tests run without a host.
 HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.c)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
-PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
+# Those that have an entry.
+PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(shell grep -ls '^KVP_PLUGIN\b' plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
 # The same for one test program: each an object with nothing global but its entry, so that names of
 # one plugin are not in the way of another's.
 plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
-PLANE_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
+PLANE_LINKED := $(foreach p,$(PLANE),$(if $(call plane_entry,$(p)),$(p)))
+PLANE_O := $(PLANE_LINKED:%=$(B)/obj/tests/plane/%.o)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -253,7 +255,7 @@ $(B)/obj/tests/plane/$(1).o: $(B)/obj/tests/plane/$(1)-entry.o $$(call objects,$
 	$$(Q)ld -r -o $$@ $$(filter %.o,$$^)
 	$$(Q)objcopy --keep-global-symbol=plane_entry_$(subst -,_,$(1)) $$@
 endef
-$(foreach p,$(PLANE),$(eval $(call plane_object,$(p))))
+$(foreach p,$(PLANE_LINKED),$(eval $(call plane_object,$(p))))
 
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
@@ -339,10 +341,11 @@ $(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provi
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # The control plane's plugins in the real host, in virtual time (tests/unit/plane/plane.h).
-$(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+# The archives are for tests that read objects as a plugin does.
+$(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CONTROLLERS_A) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CONTROLLERS_A) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
@@ -361,10 +364,10 @@ $(SIM_PLUGINS_O): $(B)/obj/tests/sim/plugins/%.o: Makefile
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKVP_ENTRY=$(SIM_ENTRY) -MMD -MP -c -o $@ plugins/sample/$*/$*.c
 
-$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LIB_A)
+$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)

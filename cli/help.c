@@ -142,6 +142,14 @@ const struct command cli_commands[] = {
      cmd_history_options, cmd_why},
     {"config", "[options] <plugin>", "the settings of a plugin: the same as plugin config", NULL,
      cmd_plugin_options, cmd_plugin_config},
+    {"explain-schedule", "[options] <pod>", "why a pod is on its node, or on none",
+     "Asks the scheduler of the first endpoint that has one, and prints every node: its rank out "
+     "of "
+     "10 with\nthe score and weight of each rule, or the filter that refused it; then the rule "
+     "that "
+     "decided. <pod> may\nalso be <namespace>/<pod>. For a pod that has its node already it is "
+     "worked out anew, without it.",
+     cmd_explain_options, cmd_explain_schedule},
     {"version", "", "print versions", NULL, NULL, cmd_version, true},
     {"help", "[command]", "this text, or that of one command", NULL, NULL, cmd_help, true},
     {0},

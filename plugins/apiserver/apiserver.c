@@ -13,6 +13,7 @@
 #include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/provide.h"
+#include "plugins/apiserver/reach.h"
 #include "plugins/apiserver/serve.h"
 #include "plugins/apiserver/service.h"
 
@@ -112,6 +113,11 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
         return KVP_INVALID;
     }
     int rc = api_open(api, e);
+    if (rc == 0 && reach_open(api) != 0) {
+        snprintf(e->text, sizeof e->text, "out of memory");
+        provide_close(api);
+        rc = KVP_NO_MEMORY;
+    }
     if (rc != 0) {
         issuer_close(api);
         pki_close(api);
@@ -130,18 +136,26 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
 static int api_start(void *self, struct kvp_ctx *term, uint64_t number)
 {
     struct apiserver *api = self;
-    return bootstrap_start(api, term);
+    /* What a start that failed left behind. */
+    bootstrap_stop(api);
+    reach_stop(api);
+    int rc = bootstrap_start(api, term);
+    return rc == 0 ? reach_start(api, term) : rc;
 }
 
 static void api_stop(void *self, int32_t reason)
 {
     bootstrap_stop(self);
+    reach_stop(self);
 }
 
 static void api_fini(void *self)
 {
     struct apiserver *api = self;
+    bootstrap_stop(api);
+    reach_stop(api);
     provide_close(api);
+    reach_close(api);
     openapi_close(api);
     issuer_close(api);
     pki_close(api);

@@ -42,9 +42,11 @@ struct apiserver {
     struct service_ranges ranges;
     uint32_t admission_disabled; /* enum admit_plugin */
     struct bootstrap *bootstrap; /* while this member leads */
-    struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
-    struct exchange *answered;   /* of plugins, to be freed; by next_answered */
-    struct openapi *openapi;     /* once somebody has asked for it */
+    struct reach *reach;         /* the same */
+    struct reach_member *reach_member;
+    struct hashmap calls;      /* struct exchange.call_node: of plugins, not answered yet */
+    struct exchange *answered; /* of plugins, to be freed; by next_answered */
+    struct openapi *openapi;   /* once somebody has asked for it */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

@@ -12,12 +12,12 @@
 /* ---- the choice ---------------------------------------------------------------------------- */
 
 /* What a request's resource can be shown as: kinds that are not stored have no tables, and a
- * subresource with a type of its own is shown as it is. */
+ * subresource with a type of its own is shown as it is, unless that is a scale. */
 static unsigned shape_can(const struct request *r)
 {
+    const struct schema_type *body = request_body_type(r);
     bool stored = (r->kind->verbs & SCHEMA_VERB_GET) != 0;
-    bool own = r->type != schema_at(r->kind, r->kind->type) ||
-               (r->subkind != NULL && schema_at(r->subkind, r->subkind->type) != r->type);
+    bool own = body != r->type && body != schema_type(SCHEMA_AUTOSCALING_V1_SCALE);
     return own ? 0 : MEDIA_CAN_PARTIAL | (stored ? MEDIA_CAN_TABLE : 0);
 }
 
@@ -150,6 +150,11 @@ static void shape_object(struct exchange *ex, const struct object *o, bool first
         object_encode(o, out);
         return;
     }
+}
+
+void shape_print_object(struct exchange *ex, const struct object *o, struct buf *out)
+{
+    shape_object(ex, o, true, false, &ex->arena, out);
 }
 
 static int shape_decode(struct exchange *ex, struct slice value, int64_t revision,

@@ -26,6 +26,7 @@ static const struct controller *const controllers_list[] = {
     &replicaset_controller,
     &replication_controller,
     &deployment_controller,
+    &garbage_collector,
 };
 /* clang-format on */
 #define CONTROLLERS_COUNT (sizeof controllers_list / sizeof controllers_list[0])
@@ -62,7 +63,7 @@ static const struct kvp_option options[] = {
     {"namespace-sync-period", KVP_OPT_DURATION, 0, AT(namespace_sync_period_ms), "5m", 1000, DAY_MS,
      .help = "how often ending namespaces are looked at again in any case"},
     {"root-ca-file", KVP_OPT_STRING, 0, AT(root_ca_file), "",
-     .help = "certificates (PEM) that pods trust the API server by: ConfigMap kube-root-ca.crt"},
+     .help = "certificates (PEM) that pods trust the API server by; empty: its own authority's"},
     {"concurrent-deployment-syncs", KVP_OPT_INT, 0, AT(concurrent_deployment_syncs), "5", 1, 1000,
      .help = "deployments in work at once"},
     {"concurrent-replicaset-syncs", KVP_OPT_INT, 0, AT(concurrent_replicaset_syncs), "5", 1, 1000,

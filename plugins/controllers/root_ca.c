@@ -1,9 +1,9 @@
 /* root_ca.c - every active namespace has the ConfigMap kube-root-ca.crt, by which pods check whom
  * they talk to.
  *
- * The certificates come from a file (option root-ca-file). It is read when the term begins and
- * looked at again from time to time, so new certificates need no restart. Without the option there
- * is nothing to publish. */
+ * The certificates come from a file: option root-ca-file, else the authority that the API server
+ * keeps in the data directory. It is read when the term begins and looked at again from time to
+ * time, so new certificates need no restart. Where there is no such file nothing is published. */
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -14,7 +14,8 @@
 #define ROOT_CA_NAME        "kube-root-ca.crt"
 #define ROOT_CA_KEY         "ca.crt"
 #define ROOT_CA_BYTES_MAX   (256u * 1024u) /* a bundle of some dozen certificates */
-#define ROOT_CA_REREAD_MS   60000u
+#define ROOT_CA_REREAD_MS   10000u
+#define ROOT_CA_OWN         "pki/ca.crt" /* in the data directory */
 #define ROOT_CA_DESCRIPTION "kubernetes.io/description"
 
 static const char root_ca_about[] =
@@ -27,7 +28,9 @@ struct root_ca {
     struct client term;
     struct works *works; /* keys: names of namespaces */
     struct handlers handlers;
-    struct buf pem; /* empty: not read yet */
+    struct buf path; /* with its NUL; empty: there is no file */
+    struct buf pem;  /* empty: not read yet */
+    bool missed;     /* that it could not be read was said */
 };
 
 static int root_ca_set_data(struct object *o, struct slice pem)
@@ -110,7 +113,7 @@ static bool root_ca_read(const char *path, struct buf *out)
 static int root_ca_add_space(void *data, const struct object *o)
 {
     struct root_ca *s = data;
-    works_add_object(s->works, o);
+    handlers_queue_object(&s->handlers, s->works, o);
     return 0;
 }
 
@@ -119,12 +122,16 @@ static void root_ca_look(void *data)
     struct root_ca *s = data;
     struct buf pem;
     buf_init(&pem);
-    if (!root_ca_read(s->all->conf->root_ca_file, &pem)) {
-        KVP_LOG(s->term.host, s->term.ctx, KVP_WARN, "root CA not read",
-                kvp_f_str("file", s->all->conf->root_ca_file));
+    if (!root_ca_read((const char *)s->path.data, &pem)) {
+        if (!s->missed) {
+            KVP_LOG(s->term.host, s->term.ctx, KVP_WARN, "root CA not read",
+                    kvp_f_str("file", (const char *)s->path.data));
+        }
+        s->missed = true;
         buf_close(&pem);
         return;
     }
+    s->missed = false;
     if (slice_eq(buf_slice(&pem), buf_slice(&s->pem))) {
         buf_close(&pem);
         return;
@@ -141,7 +148,7 @@ static void root_ca_space_changed(void *data, const struct object *before, const
     struct root_ca *s = data;
     (void)before;
     if (now != NULL) {
-        works_add_object(s->works, now);
+        handlers_queue_object(&s->handlers, s->works, now);
     }
 }
 
@@ -150,7 +157,7 @@ static void root_ca_map_changed(void *data, const struct object *before, const s
     struct root_ca *s = data;
     const struct object *o = now != NULL ? now : before;
     if (slice_eq(object_name(o), slice_str(ROOT_CA_NAME))) {
-        works_add(s->works, object_namespace(o));
+        handlers_queue(&s->handlers, s->works, object_namespace(o), 0);
     }
 }
 
@@ -159,8 +166,25 @@ static void root_ca_close(void *self)
     struct root_ca *s = self;
     handlers_off(&s->handlers);
     works_close(s->works);
+    buf_close(&s->path);
     buf_close(&s->pem);
     mem_free(s);
+}
+
+static int root_ca_find(struct root_ca *s)
+{
+    const struct kvp_host *host = s->term.host;
+    const char *file = s->all->conf->root_ca_file;
+    const char *dir = KVP_HAS(host, data_dir) ? host->data_dir(s->term.ctx) : "";
+    if (file[0] != 0) {
+        buf_printf(&s->path, "%s", file);
+    } else if (dir[0] != 0) {
+        buf_printf(&s->path, "%s/" ROOT_CA_OWN, dir);
+    }
+    if (s->path.len > 0) {
+        buf_append_byte(&s->path, 0);
+    }
+    return s->path.failed ? KVP_NO_MEMORY : 0;
 }
 
 static int root_ca_begin(struct root_ca *s)
@@ -177,8 +201,12 @@ static int root_ca_begin(struct root_ca *s)
                                    .repeat_ms = ROOT_CA_REREAD_MS,
                                    .fire = root_ca_look,
                                    .data = s};
-    int rc = works_open(s->term, &a, &s->works);
-    if (rc != 0 || s->all->conf->root_ca_file[0] == 0) {
+    int rc = root_ca_find(s);
+    if (rc != 0 || s->path.len == 0) {
+        return rc;
+    }
+    rc = works_open(s->term, &a, &s->works);
+    if (rc != 0) {
         return rc;
     }
     root_ca_look(s);
@@ -197,6 +225,8 @@ static int root_ca_open(struct controllers *all, struct client term, void **self
     }
     s->all = all;
     s->term = term;
+    s->handlers.term = term;
+    buf_init(&s->path);
     buf_init(&s->pem);
     int rc = root_ca_begin(s);
     if (rc != 0) {

@@ -267,6 +267,7 @@ int sched_cluster_pod_set(struct sched_cluster *c, struct sched_pod *p)
         return ERR_NOMEM;
     }
     struct slice nominated = p->nominated;
+    p->serial = ++c->serials;
     if (before != NULL) {
         bool same = slice_eq(before->uid, p->uid);
         bool assumed = before->assumed && p->node_name.len == 0;

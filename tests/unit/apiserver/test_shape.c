@@ -118,6 +118,21 @@ static void objects_are_tables_of_one_row(void **state)
     t_close();
 }
 
+static void scales_are_tables(void **state)
+{
+    server_open_all();
+    expect_answer(
+        "POST", "/apis/apps/v1/namespaces/default/deployments",
+        "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":3,\"selector\":{\"matchLabels\":{"
+        "\"a\":\"1\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"1\"}},\"spec\":{"
+        "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}",
+        201, NULL);
+    struct asked a = get_as("/apis/apps/v1/namespaces/default/deployments/d/scale", TABLE);
+    expect_part(a, 200, "{\"name\":\"Desired\",\"type\":\"integer\"");
+    expect_part(a, 200, "\"rows\":[{\"cells\":[\"d\",3,0,\"0s\"],\"object\":{\"kind\":\"Partial");
+    t_close();
+}
+
 static void objects_are_metadata_only(void **state)
 {
     open_with_two();
@@ -272,6 +287,7 @@ int main(void)
         cmocka_unit_test(media_ranges_are_tried_by_quality),
         cmocka_unit_test(lists_are_tables),
         cmocka_unit_test(objects_are_tables_of_one_row),
+        cmocka_unit_test(scales_are_tables),
         cmocka_unit_test(objects_are_metadata_only),
         cmocka_unit_test(watches_are_tables),
         cmocka_unit_test(watches_are_metadata),
