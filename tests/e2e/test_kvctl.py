@@ -203,7 +203,7 @@ def command_line(tally):
                "lease list", "lease keep-alive", "compaction", "endpoint status", "endpoint health",
                "endpoint hashkv", "member list", "defrag", "alarm list", "alarm disarm", "plugin list",
                "plugin describe", "plugin top", "plugin reload", "plugin enable", "plugin disable",
-               "plugin config", "describe", "apply", "delete", "history", "diff", "undo", "why", "config",
+               "plugin config", "explain-schedule", "describe", "apply", "delete", "history", "diff", "undo", "why", "config",
                "version", "help"}, "commands")
         for words in ([], ["--help"], ["-h"], ["help"]):
             status, out, err = run(*words)
