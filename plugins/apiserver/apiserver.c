@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/bootstrap.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/issuer.h"
 #include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/pki.h"
@@ -161,6 +162,7 @@ static void api_fini(void *self)
     provide_close(api);
     reach_close(api);
     openapi_close(api);
+    deadline_close(api);
     issuer_close(api);
     pki_close(api);
     mem_free(api);

@@ -6,6 +6,7 @@
 #include "plugins/apiserver/authenticate.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/carrier.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
 #include "plugins/apiserver/pki.h"
@@ -123,7 +124,16 @@ bool serve_admit(struct exchange *ex)
         ex->manager = slice_str("unknown");
     }
     ex->pretty = ex->query.pretty == QUERY_UNSET ? ex->human : ex->query.pretty == QUERY_ON;
-    return ex->request.kind == NULL || shape_choose(ex);
+    if (ex->request.kind != NULL) {
+        const char *deprecated = schema_text(ex->request.kind, ex->request.kind->deprecated);
+        if (deprecated[0] != 0) {
+            exchange_warn(ex, slice_str(deprecated));
+        }
+        if (!shape_choose(ex)) {
+            return false;
+        }
+    }
+    return deadline_begin(ex);
 }
 
 void serve_go(struct exchange *ex)
