@@ -31,7 +31,7 @@ class Cluster:
     def __init__(self):
         self.port = free_ports(1)[0]
         self.home = tempfile.mkdtemp(prefix="kubectl-home.")
-        self.server = Server(flags=["--plugin", f"{PLUGIN},insecure-allow-all=true,port={self.port}"])
+        self.server = Server(flags=["--plugin", f"{PLUGIN},port={self.port}"])
 
     def __enter__(self):
         self.server.start()
