@@ -56,8 +56,6 @@ CFLAGS += --coverage
 LDFLAGS += --coverage
 endif
 LIBS := -lraft -luv -llmdb -lnghttp2 -lprotobuf-c -lhttp_parser -lyaml -lssl -lcrypto -lm
-# kvctl on top: the API server's client.
-KVCTL_LIBS := -lcurl
 TEST_LIBS := -lcmocka
 
 # ---- sources ---------------------------------------------------------------------------------
@@ -99,12 +97,14 @@ SCHEDULER_A := $(B)/libscheduler.a
 # The state machine of a hollow pod, which tests run without a host.
 HOLLOW_PURE_C := $(addprefix plugins/hollow-node/,podlife.c podplan.c podstatus.c)
 pic = $(patsubst %.c,$(B)/pic/%.o,$(1))
-PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(wildcard plugins/$(p)/*.c),$(p)))
+# Those that have an entry.
+PLANE := $(foreach p,apiserver controllers scheduler hollow-node,$(if $(shell grep -ls '^KVP_PLUGIN\b' plugins/$(p)/*.c),$(p)))
 PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
 # The same for one test program: each an object with nothing global but its entry, so that names of
 # one plugin are not in the way of another's.
 plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
-PLANE_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
+PLANE_LINKED := $(foreach p,$(PLANE),$(if $(call plane_entry,$(p)),$(p)))
+PLANE_O := $(PLANE_LINKED:%=$(B)/obj/tests/plane/%.o)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -145,7 +145,7 @@ build/kvd build/kvctl: build/%: $(B)/% FORCE
 build/plugins/%.so: $(B)/plugins/%.so FORCE
 	@mkdir -p build/plugins && { cmp -s $< $@ || cp -f $< $@; }
 
-run: all ## start one node on 2379 (DATA_DIR=kvd.data says where its data lies)
+run: all ## start one node: etcd's API on 2379, Kubernetes' on 6443 (DATA_DIR=kvd.data has its data)
 	@deploy/run build/kvd $(DATA_DIR)
 
 deps:
@@ -190,6 +190,7 @@ install: programs $(TEST_HOST_A) ## install under $(DESTDIR)$(PREFIX)
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	for pc in kvplugin kvplugin-test; do \
 	    sed 's|@PREFIX@|$(PREFIX)|' deploy/$$pc.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$pc.pc; done
+	install -D -m 644 deploy/examples/guestbook.yaml $(DESTDIR)$(PREFIX)/share/kvd/examples/guestbook.yaml
 	install -D -m 644 deploy/kvd.conf.sample $(DESTDIR)$(PREFIX)/share/kvd/kvd.conf.sample
 	install -D -m 644 deploy/systemd/kvd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kvd.service
 
@@ -255,7 +256,7 @@ $(B)/obj/tests/plane/$(1).o: $(B)/obj/tests/plane/$(1)-entry.o $$(call objects,$
 	$$(Q)ld -r -o $$@ $$(filter %.o,$$^)
 	$$(Q)objcopy --keep-global-symbol=plane_entry_$(subst -,_,$(1)) $$@
 endef
-$(foreach p,$(PLANE),$(eval $(call plane_object,$(p))))
+$(foreach p,$(PLANE_LINKED),$(eval $(call plane_object,$(p))))
 
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
@@ -312,7 +313,7 @@ $(B)/kvd: $(KVD_MAIN) $(KVD_O) $(LIB_A)
 
 $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(LIBS)
 
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
@@ -341,15 +342,16 @@ $(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provi
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # The control plane's plugins in the real host, in virtual time (tests/unit/plane/plane.h).
-$(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+# The archives are for tests that read objects as a plugin does.
+$(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CONTROLLERS_A) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/obj/tests/unit/plane/plane.o $(PLANE_O) $(CONTROLLERS_A) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # The services' tests bring their own call and request: theirs win over the engine's.
 $(B)/tests/unit/rpc/test_svc_%: LDFLAGS += -Wl,--allow-multiple-definition
@@ -363,20 +365,20 @@ $(SIM_PLUGINS_O): $(B)/obj/tests/sim/plugins/%.o: Makefile
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKVP_ENTRY=$(SIM_ENTRY) -MMD -MP -c -o $@ plugins/sample/$*/$*.c
 
-$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LIB_A)
+$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # A fuzz target without libFuzzer: replays the corpus files given, under the variant's sanitizers.
 $(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(APISERVER_A) $(OBJECT_A) $(LIB_A)

@@ -6,6 +6,7 @@
 
 #include "plugins/apiserver/health.h"
 #include "plugins/apiserver/media.h"
+#include "plugins/apiserver/oidc.h"
 #include "plugins/apiserver/openapi.h"
 #include "plugins/object/encode.h"
 
@@ -400,7 +401,7 @@ void discovery_answer(struct exchange *ex)
         exchange_fail(ex, status_method(&ex->arena, &nothing, "the method"));
         return;
     }
-    if (health_answer(ex, path) || openapi_answer(ex, path)) {
+    if (health_answer(ex, path) || oidc_answer(ex, path) || openapi_answer(ex, path)) {
         return;
     }
     if ((is(path, "/api") || is(path, "/apis")) && media_accepts_discovery(ex->accept)) {

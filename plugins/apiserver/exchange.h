@@ -16,6 +16,7 @@
 #include "plugins/apiserver/query.h"
 #include "plugins/apiserver/request.h"
 #include "plugins/apiserver/status.h"
+#include "plugins/apiserver/user.h"
 
 /* Warning headers of one answer; more would only make it larger. */
 #define EXCHANGE_WARNINGS_MAX 16u
@@ -29,6 +30,12 @@ struct exchange {
     struct request request;
     struct query query;
     struct slice query_text;
+    struct user user;        /* who asks */
+    int bad_path, bad_query; /* what came of reading them: 0 or an error */
+    struct slice query_why;  /* the sentence of bad_query */
+    bool impersonates;       /* asks for being somebody else */
+    bool admitted;           /* who asks is known, and may */
+    bool body_done;          /* all of the body is there */
     struct slice accept, content_type, audit_id, none_match;
     struct slice etag;                             /* of the answer; "" = none */
     struct slice cache_control, expires, location; /* headers of the answer; "" = the usual, none */

@@ -2,12 +2,12 @@
 #ifndef KVD_APISERVER_GATE_H
 #define KVD_APISERVER_GATE_H
 
+#include "plugins/apiserver/authorize.h"
 #include "plugins/apiserver/exchange.h"
 
-/* True: let it pass. Else *refusal is the answer: 401 for nobody, 403 for somebody who may not.
- * Until there is authorization, nobody may anything but read health and version, unless the option
- * insecure-allow-all says otherwise. */
-bool gate_lets_pass(struct exchange *ex, const struct kvp_identity *identity,
-                    struct status *refusal);
+/* True: let the exchange's user pass. Else *refusal is the answer. */
+bool gate_lets_pass(struct exchange *ex, struct status *refusal);
+/* What a request is, in the words of authorization; texts are the request's. */
+struct access gate_access(const struct exchange *ex);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "plugins/apiserver/authenticate.h"
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/serve.h"
 #include "plugins/apiserver/url.h"
@@ -105,13 +106,17 @@ static void provide_request(void *data, struct kvp_call *c, const struct kvp_obj
     provide_set_manager(ex, identity);
     if (path.failed || query.failed || ex->body.failed || ex->manager.data == NULL) {
         exchange_no_memory(ex);
-    } else if (provide_check(ex, r) && serve_read(ex, slice_str(meanings[r->verb].method),
-                                                  buf_slice(&path), buf_slice(&query), identity)) {
+    } else if (provide_check(ex, r) &&
+               serve_read(ex, slice_str(meanings[r->verb].method), buf_slice(&path),
+                          buf_slice(&query)) &&
+               authenticate_plugin(ex, identity) && serve_admit(ex)) {
         bool fits = ex->request.verb == meanings[r->verb].verb ||
                     (r->verb == KVP_VERB_DELETE && r->name.len == 0 &&
                      ex->request.verb == REQUEST_DELETECOLLECTION);
         if (fits) {
-            serve_verb(ex);
+            ex->admitted = true;
+            ex->body_done = true;
+            serve_go(ex);
         } else {
             exchange_fail(ex, status_bad_request(&ex->arena, "the options do not fit the verb"));
         }

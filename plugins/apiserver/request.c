@@ -73,10 +73,11 @@ struct status_about request_about(const struct request *r)
 
 bool request_serves(const struct schema_resource *kind, const struct schema_sub *sub)
 {
-    static const char *const subs[] = {"status", "finalize", "scale",  "binding",     "eviction",
-                                       "log",    "exec",     "attach", "portforward", "proxy"};
+    static const char *const subs[] = {"status",      "finalize", "scale", "binding",
+                                       "eviction",    "log",      "exec",  "attach",
+                                       "portforward", "proxy",    "token"};
     if (!(kind->verbs & SCHEMA_VERB_GET)) {
-        return sub == NULL && schema_at(kind, kind->type) == schema_type(SCHEMA_CORE_V1_BINDING);
+        return sub == NULL; /* bindings and reviews: asked by creating one */
     }
     bool served = sub == NULL;
     for (size_t i = 0; i < sizeof subs / sizeof subs[0] && !served; i++) {

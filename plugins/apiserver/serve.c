@@ -3,13 +3,14 @@
 
 #include <stdio.h>
 
+#include "plugins/apiserver/authenticate.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
-#include "plugins/apiserver/media.h"
 #include "plugins/apiserver/pki.h"
+#include "plugins/apiserver/review.h"
 #include "plugins/apiserver/shape.h"
 #include "plugins/apiserver/sub.h"
 #include "plugins/apiserver/verbs.h"
@@ -17,9 +18,9 @@
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
 #define SERVE_BODY_BYTES_MAX (3u * 1024u * 1024u)
 
-void serve_verb(struct exchange *ex)
+static void serve_verb(struct exchange *ex)
 {
-    if (sub_answer(ex)) {
+    if (sub_answer(ex) || review_answer(ex)) {
         return;
     }
     switch (ex->request.verb) {
@@ -51,9 +52,7 @@ void serve_verb(struct exchange *ex)
     }
 }
 
-/* Path and query. False: answered. */
-static bool serve_parse(struct exchange *ex, struct slice method, struct slice path,
-                        struct slice query, const struct kvp_identity *identity)
+bool serve_read(struct exchange *ex, struct slice method, struct slice path, struct slice query)
 {
     struct arena *a = &ex->arena;
     struct errmsg e = {.text = ""};
@@ -65,47 +64,58 @@ static bool serve_parse(struct exchange *ex, struct slice method, struct slice p
         return false;
     }
     ex->query_text = query;
-    int bad_query = query_parse(&ex->query, query, a, &e);
-    int rc = request_parse(&ex->request, method, path, ex->query.watch, a);
+    ex->bad_query = query_parse(&ex->query, query, a, &e);
+    if (ex->bad_query != 0) {
+        ex->query_why = arena_dup(a, slice_str(e.text));
+    }
+    ex->bad_path = request_parse(&ex->request, method, path, ex->query.watch, a);
+    return true;
+}
+
+static void serve_refuse_method(struct exchange *ex)
+{
+    struct status_about about = request_about(&ex->request);
+    const char *verb = request_verb_name(ex->request.verb);
+    struct slice method = ex->request.method;
+    char lower[16] = "";
+    for (size_t i = 0; ex->request.verb == REQUEST_OTHER && i < method.len && i < 15; i++) {
+        lower[i] = (char)(method.data[i] | 0x20);
+    }
+    exchange_fail(
+        ex, status_method(&ex->arena, &about, ex->request.verb == REQUEST_OTHER ? lower : verb));
+}
+
+/* What is wrong with path and query is told to those who may ask only. False: answered. */
+static bool serve_check(struct exchange *ex)
+{
     struct status refusal;
-    if (rc == 0 || rc == ERR_REFUSED || rc == ERR_NOT_FOUND) {
-        if (!gate_lets_pass(ex, identity, &refusal)) {
-            exchange_fail(ex, refusal);
-            return false;
-        }
-    }
-    if (rc == ERR_NOT_FOUND) {
-        exchange_no_path(ex);
-        return false;
-    }
-    if (rc == ERR_REFUSED) {
-        struct status_about about = request_about(&ex->request);
-        const char *verb = request_verb_name(ex->request.verb);
-        char lower[16] = "";
-        for (size_t i = 0; ex->request.verb == REQUEST_OTHER && i < method.len && i < 15; i++) {
-            lower[i] = (char)(method.data[i] | 0x20);
-        }
-        exchange_fail(ex,
-                      status_method(a, &about, ex->request.verb == REQUEST_OTHER ? lower : verb));
-        return false;
-    }
-    if (rc == 0 && bad_query == 0) {
-        return true;
-    }
-    if (rc == ERR_NOMEM || bad_query == ERR_NOMEM) {
+    int rc = ex->bad_path;
+    if (rc == ERR_NOMEM || ex->bad_query == ERR_NOMEM) {
         exchange_no_memory(ex);
+    } else if (rc == ERR_INVALID) {
+        exchange_fail(ex, status_bad_request(&ex->arena, "the path has an invalid part"));
+    } else if (ex->impersonates) {
+        struct status_about nothing = {0};
+        exchange_fail(ex, status_forbidden(&ex->arena, &nothing,
+                                           "this server does not let anybody act for others"));
+    } else if (!gate_lets_pass(ex, &refusal)) {
+        exchange_fail(ex, refusal);
+    } else if (rc == ERR_NOT_FOUND) {
+        exchange_no_path(ex);
+    } else if (rc == ERR_REFUSED) {
+        serve_refuse_method(ex);
+    } else if (ex->bad_query != 0) {
+        exchange_fail(ex, status_bad_request(&ex->arena, "%.*s", (int)ex->query_why.len,
+                                             (const char *)ex->query_why.data));
     } else {
-        exchange_fail(
-            ex, status_bad_request(a, "%s",
-                                   rc == ERR_INVALID ? "the path has an invalid part" : e.text));
+        return true;
     }
     return false;
 }
 
-bool serve_read(struct exchange *ex, struct slice method, struct slice path, struct slice query,
-                const struct kvp_identity *identity)
+bool serve_admit(struct exchange *ex)
 {
-    if (!serve_parse(ex, method, path, query, identity)) {
+    if (!serve_check(ex)) {
         return false;
     }
     if (ex->query.manager.len > 0) {
@@ -126,6 +136,20 @@ bool serve_read(struct exchange *ex, struct slice method, struct slice path, str
     return deadline_begin(ex);
 }
 
+void serve_go(struct exchange *ex)
+{
+    if (ex->admitted && ex->body_done && body_translate(ex)) {
+        serve_verb(ex);
+    }
+}
+
+/* Whoever asks is known; the body may be there already, or not. */
+static void serve_authenticated(struct exchange *ex)
+{
+    ex->admitted = serve_admit(ex);
+    serve_go(ex);
+}
+
 static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_request *r)
 {
     struct apiserver *api = data;
@@ -135,8 +159,9 @@ static void serve_begin(void *data, struct kvp_http *x, const struct kvp_http_re
         api->host->http_abort(x);
         return;
     }
-    serve_read(ex, slice_of_kvp(r->method), slice_of_kvp(r->path), slice_of_kvp(r->query),
-               r->identity);
+    if (serve_read(ex, slice_of_kvp(r->method), slice_of_kvp(r->path), slice_of_kvp(r->query))) {
+        authenticate_http(ex, r, serve_authenticated);
+    }
 }
 
 static void serve_body(void *data, struct kvp_http *x, struct kvp_bytes bytes, int last)
@@ -151,8 +176,9 @@ static void serve_body(void *data, struct kvp_http *x, struct kvp_bytes bytes, i
         exchange_no_memory(ex);
     } else if (ex->body.len > SERVE_BODY_BYTES_MAX) {
         exchange_fail(ex, status_too_large(&ex->arena, "limit is %u", SERVE_BODY_BYTES_MAX));
-    } else if (last && body_translate(ex)) {
-        serve_verb(ex);
+    } else if (last) {
+        ex->body_done = true;
+        serve_go(ex);
     }
 }
 
@@ -209,7 +235,6 @@ int serve_open(struct apiserver *api, struct kvp_errmsg *e)
     rc = api->host->http_route(api->ctx, &route);
     if (rc != 0) {
         snprintf(e->text, sizeof e->text, "the route /* was refused (reason %d)", rc);
-        return rc;
     }
-    return api->conf->insecure_http ? 0 : pki_port_known(api, e);
+    return rc;
 }

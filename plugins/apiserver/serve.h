@@ -4,12 +4,14 @@
 
 #include "plugins/apiserver/exchange.h"
 
-/* Reads what is asked and whether it may be: what comes before the body. All texts are copied.
- * False: answered. */
-bool serve_read(struct exchange *ex, struct slice method, struct slice path, struct slice query,
-                const struct kvp_identity *identity);
-/* Does it, once the body is there. */
-void serve_verb(struct exchange *ex);
+/* Reads what is asked; whether it can be is told by serve_admit. All texts are copied. False:
+ * answered. */
+bool serve_read(struct exchange *ex, struct slice method, struct slice path, struct slice query);
+/* The user is known: may he, and does it make sense? What comes before the body. False: answered.
+ */
+bool serve_admit(struct exchange *ex);
+/* Does it, once the exchange is admitted and its body is done. */
+void serve_go(struct exchange *ex);
 
 /* Opens the port and takes all its paths. In init. 0, or a reason with the sentence in e;
  * KVP_UNSUPPORTED: this host has no network. */

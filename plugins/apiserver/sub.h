@@ -15,6 +15,7 @@ void sub_bind(struct exchange *ex);
 void sub_bind_legacy(struct exchange *ex);
 void sub_evict(struct exchange *ex);
 void sub_scale(struct exchange *ex);
+void sub_token(struct exchange *ex); /* account_token.c */
 /* log, exec, attach, portforward and proxy: says what is wrong with the request, and else that
  * there is no kubelet to ask. */
 void sub_kubelet(struct exchange *ex);

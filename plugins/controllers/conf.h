@@ -22,7 +22,7 @@ struct controllers_conf {
     int64_t endpoints_updates_batch_period_ms;
     int64_t endpointslice_updates_batch_period_ms;
     int64_t namespace_sync_period_ms;
-    const char *root_ca_file; /* PEM; "" = none */
+    const char *root_ca_file; /* PEM; "" = the API server's own */
 
     /* how many keys of a kind are in work at once */
     int64_t concurrent_deployment_syncs;

@@ -17,15 +17,18 @@
 static const struct controller *const controllers_list[] = {
     &node_lifecycle_controller,
     &taint_eviction_controller,
+    &ttl_controller,
     &pod_gc_controller,
     &namespace_controller,
     &service_account_controller,
+    &service_account_token_controller,
     &root_ca_controller,
     &endpoints_controller,
     &endpoint_slice_controller,
     &replicaset_controller,
     &replication_controller,
     &deployment_controller,
+    &garbage_collector,
 };
 /* clang-format on */
 #define CONTROLLERS_COUNT (sizeof controllers_list / sizeof controllers_list[0])
@@ -62,7 +65,7 @@ static const struct kvp_option options[] = {
     {"namespace-sync-period", KVP_OPT_DURATION, 0, AT(namespace_sync_period_ms), "5m", 1000, DAY_MS,
      .help = "how often ending namespaces are looked at again in any case"},
     {"root-ca-file", KVP_OPT_STRING, 0, AT(root_ca_file), "",
-     .help = "certificates (PEM) that pods trust the API server by: ConfigMap kube-root-ca.crt"},
+     .help = "certificates (PEM) that pods trust the API server by; empty: its own authority's"},
     {"concurrent-deployment-syncs", KVP_OPT_INT, 0, AT(concurrent_deployment_syncs), "5", 1, 1000,
      .help = "deployments in work at once"},
     {"concurrent-replicaset-syncs", KVP_OPT_INT, 0, AT(concurrent_replicaset_syncs), "5", 1, 1000,
@@ -108,6 +111,8 @@ static const struct watched_kind watched_kinds[WATCHED_COUNT] = {
     [WATCH_SERVICE_ACCOUNTS] = {SCHEMA_CORE_V1_SERVICE_ACCOUNT},
     [WATCH_CONFIG_MAPS] = {SCHEMA_CORE_V1_CONFIG_MAP,
                            "fieldSelector=metadata.name%3Dkube-root-ca.crt"},
+    [WATCH_TOKEN_SECRETS] = {SCHEMA_CORE_V1_SECRET,
+                             "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token"},
 };
 
 static void controllers_close_informers(struct controllers *c)

@@ -1,11 +1,13 @@
 /* endpoint_slice.c - EndpointSlices list the pods of services, in pieces.
  *
  * Names of new slices are the server's, so creating one twice would make two: after creating, a
- * service is left alone until the informer shows what was created. The slices of a service that is
+ * service is left alone until the informer shows what was created, and a new leader waits until it
+ * shows what the former one created. The slices of a service that is
  * gone are collected as its dependents. */
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "plugins/controllers/catchup.h"
 #include "plugins/controllers/conf.h"
 #include "plugins/controllers/controllers.h"
 #include "plugins/controllers/handlers.h"
@@ -19,6 +21,8 @@ struct endpoint_slices {
     struct controllers *all;
     struct works *works; /* keys of services */
     struct expects *expects;
+    struct catchup *catchup;
+    bool caught_up;
     struct handlers handlers;
     struct service_triggers triggers;
 };
@@ -180,7 +184,7 @@ static int64_t slice_reconcile(void *data, struct work *w, struct slice key)
         expects_forget(s->expects, key);
         return KVP_DONE;
     }
-    if (!service_is_selecting(service) || object_is_deleted(service)) {
+    if (!s->caught_up || !service_is_selecting(service) || object_is_deleted(service)) {
         return KVP_DONE;
     }
     if (!expects_satisfied(s->expects, key)) {
@@ -194,13 +198,13 @@ static int64_t slice_reconcile(void *data, struct work *w, struct slice key)
 static void slice_service_changed(void *data, const struct object *before, const struct object *now)
 {
     struct endpoint_slices *s = data;
-    works_add_object(s->works, now != NULL ? now : before);
+    handlers_queue_object(&s->handlers, s->works, now != NULL ? now : before);
 }
 
 static void slice_pod_changed(void *data, const struct object *before, const struct object *now)
 {
     struct endpoint_slices *s = data;
-    service_pod_changed(s->all->informers[WATCH_SERVICES], s->works,
+    service_pod_changed(s->all->informers[WATCH_SERVICES], &s->handlers, s->works,
                         (uint64_t)s->all->conf->endpointslice_updates_batch_period_ms, before, now);
 }
 
@@ -218,17 +222,33 @@ static void slice_changed(void *data, const struct object *before, const struct 
     buf_append_slice(&key, space);
     buf_append_byte(&key, '/');
     buf_append_slice(&key, name);
-    if (!key.failed && before == NULL) {
+    if (key.failed) {
+        handlers_check(&s->handlers, KVP_NO_MEMORY);
+    } else if (before == NULL) {
         bool waited = !expects_satisfied(s->expects, buf_slice(&key));
         expects_created(s->expects, buf_slice(&key));
         if (waited && expects_satisfied(s->expects, buf_slice(&key))) {
-            works_add(s->works, buf_slice(&key));
+            handlers_queue(&s->handlers, s->works, buf_slice(&key), 0);
         }
     }
     if (!key.failed) {
-        works_add_after(s->works, buf_slice(&key), SLICE_CHANGE_DELAY_MS);
+        handlers_queue(&s->handlers, s->works, buf_slice(&key), SLICE_CHANGE_DELAY_MS);
     }
     buf_close(&key);
+}
+
+static int slice_add_service(void *data, const struct object *service)
+{
+    struct endpoint_slices *s = data;
+    handlers_queue_object(&s->handlers, s->works, service);
+    return 0;
+}
+
+static void slice_caught_up(void *data)
+{
+    struct endpoint_slices *s = data;
+    s->caught_up = true;
+    informer_each(s->all->informers[WATCH_SERVICES], slice_add_service, s);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -238,6 +258,7 @@ static void slice_close(void *self)
     struct endpoint_slices *s = self;
     handlers_off(&s->handlers);
     works_close(s->works);
+    catchup_close(s->catchup);
     expects_close(s->expects);
     service_triggers_close(&s->triggers);
     mem_free(s);
@@ -258,6 +279,7 @@ static int slice_open(struct controllers *all, struct client term, void **self)
                                          all->informers[WATCH_ENDPOINT_SLICES]},
                            .delay_min_ms = 1000};
     s->all = all;
+    s->handlers.term = term;
     service_triggers_init(&s->triggers);
     s->expects = expects_open(term);
     int rc = s->expects == NULL ? KVP_NO_MEMORY : works_open(term, &a, &s->works);
@@ -269,6 +291,10 @@ static int slice_open(struct controllers *all, struct client term, void **self)
     rc = rc != 0
              ? rc
              : handlers_add(&s->handlers, all->informers[WATCH_ENDPOINT_SLICES], slice_changed, s);
+    rc = rc != 0 ? rc
+                 : catchup_open(term, all->informers[WATCH_ENDPOINT_SLICES],
+                                schema_type(SCHEMA_DISCOVERY_V1_ENDPOINT_SLICE), slice_caught_up, s,
+                                &s->catchup);
     if (rc != 0) {
         slice_close(s);
         return rc;

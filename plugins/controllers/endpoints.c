@@ -112,13 +112,13 @@ static void endpoints_service_changed(void *data, const struct object *before,
                                       const struct object *now)
 {
     struct endpoints *s = data;
-    works_add_object(s->works, now != NULL ? now : before);
+    handlers_queue_object(&s->handlers, s->works, now != NULL ? now : before);
 }
 
 static void endpoints_pod_changed(void *data, const struct object *before, const struct object *now)
 {
     struct endpoints *s = data;
-    service_pod_changed(s->all->informers[WATCH_SERVICES], s->works,
+    service_pod_changed(s->all->informers[WATCH_SERVICES], &s->handlers, s->works,
                         (uint64_t)s->all->conf->endpoints_updates_batch_period_ms, before, now);
 }
 
@@ -134,7 +134,7 @@ static void endpoints_changed(void *data, const struct object *before, const str
     struct endpoints *s = data;
     const struct object *o = now != NULL ? now : before;
     if (endpoints_is_ours(o) || (before != NULL && endpoints_is_ours(before))) {
-        works_add_object(s->works, o);
+        handlers_queue_object(&s->handlers, s->works, o);
     }
 }
 
@@ -162,6 +162,7 @@ static int endpoints_open(struct controllers *all, struct client term, void **se
                            .informers = {all->informers[WATCH_SERVICES], all->informers[WATCH_PODS],
                                          all->informers[WATCH_ENDPOINTS]}};
     s->all = all;
+    s->handlers.term = term;
     service_triggers_init(&s->triggers);
     int rc = works_open(term, &a, &s->works);
     rc = rc != 0 ? rc

@@ -273,7 +273,7 @@ static void namespace_changed(void *data, const struct object *before, const str
 {
     struct namespaces *s = data;
     if (now != NULL && object_is_deleted(now) && (before == NULL || !object_is_deleted(before))) {
-        works_add_object(s->works, now);
+        handlers_queue_object(&s->handlers, s->works, now);
     }
 }
 
@@ -287,7 +287,7 @@ static void namespace_pod_changed(void *data, const struct object *before, const
     struct slice name = object_namespace(before);
     const struct object *space = informer_get(s->all->informers[WATCH_NAMESPACES], name);
     if (space != NULL && object_is_deleted(space)) {
-        works_add(s->works, name);
+        handlers_queue(&s->handlers, s->works, name, 0);
     }
 }
 
@@ -313,6 +313,7 @@ static int namespace_open(struct controllers *all, struct client term, void **se
                            .data = s,
                            .informers = {all->informers[WATCH_NAMESPACES]}};
     s->all = all;
+    s->handlers.term = term;
     int rc = works_open(term, &a, &s->works);
     rc = rc != 0
              ? rc

@@ -157,7 +157,7 @@ static int node_add_pod(void *data, const struct object *pod)
 {
     struct node_lifecycle *s = data;
     if (node_pod_is_wrong(s, pod)) {
-        works_add_object(s->pods, pod);
+        handlers_queue_object(&s->handlers, s->pods, pod);
     }
     return 0;
 }
@@ -174,7 +174,7 @@ static void node_changed(void *data, const struct object *before, const struct o
         node_monitor_forget(&s->monitor, name);
     }
     if (now != NULL) {
-        works_add_object(s->nodes, now);
+        handlers_queue_object(&s->handlers, s->nodes, now);
     }
     if (now != NULL && node_is_down(now) && (before == NULL || !node_is_down(before))) {
         informer_by_index(s->all->informers[WATCH_PODS], INDEX_POD_NODE, name, node_add_pod, s);
@@ -242,6 +242,7 @@ static int node_lifecycle_open(struct controllers *all, struct client term, void
         return KVP_NO_MEMORY;
     }
     s->all = all;
+    s->handlers.term = term;
     s->recorder = recorder_open(term, "node-controller");
     node_monitor_init(&s->monitor, all, term, s->recorder);
     int rc = s->recorder == NULL ? KVP_NO_MEMORY : node_lifecycle_begin(s, term);

@@ -1,20 +1,15 @@
 /* root_ca.c - every active namespace has the ConfigMap kube-root-ca.crt, by which pods check whom
  * they talk to.
  *
- * The certificates come from a file (option root-ca-file). It is read when the term begins and
- * looked at again from time to time, so new certificates need no restart. Without the option there
- * is nothing to publish. */
-#include <stdio.h>
-
+ * The file they come from (ca_file.h) is read when the term begins and looked at again from time to
+ * time, so new certificates need no restart. Where there is no such file nothing is published. */
 #include "base/alloc.h"
-#include "plugins/controllers/conf.h"
+#include "plugins/controllers/ca_file.h"
 #include "plugins/controllers/controllers.h"
 #include "plugins/controllers/handlers.h"
 
 #define ROOT_CA_NAME        "kube-root-ca.crt"
 #define ROOT_CA_KEY         "ca.crt"
-#define ROOT_CA_BYTES_MAX   (256u * 1024u) /* a bundle of some dozen certificates */
-#define ROOT_CA_REREAD_MS   60000u
 #define ROOT_CA_DESCRIPTION "kubernetes.io/description"
 
 static const char root_ca_about[] =
@@ -27,7 +22,7 @@ struct root_ca {
     struct client term;
     struct works *works; /* keys: names of namespaces */
     struct handlers handlers;
-    struct buf pem; /* empty: not read yet */
+    struct ca_file file;
 };
 
 static int root_ca_set_data(struct object *o, struct slice pem)
@@ -67,7 +62,7 @@ static int64_t root_ca_reconcile(void *data, struct work *w, struct slice key)
     const struct object *space = informer_get(s->all->informers[WATCH_NAMESPACES], key);
     const struct object *have =
         informer_find(s->all->informers[WATCH_CONFIG_MAPS], key, slice_str(ROOT_CA_NAME));
-    struct slice pem = buf_slice(&s->pem);
+    struct slice pem = buf_slice(&s->file.pem);
     if (space == NULL || object_is_deleted(space) || pem.len == 0 ||
         (have != NULL && root_ca_is_right(have, pem))) {
         return KVP_DONE;
@@ -91,47 +86,19 @@ static int64_t root_ca_reconcile(void *data, struct work *w, struct slice key)
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
-/* A small local file, read at once. False: it could not be read, or is empty or too large. */
-static bool root_ca_read(const char *path, struct buf *out)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) {
-        return false;
-    }
-    bool ok = buf_reserve(out, ROOT_CA_BYTES_MAX + 1);
-    if (ok) {
-        out->len = fread(out->data, 1, ROOT_CA_BYTES_MAX + 1, f);
-        ok = !ferror(f) && out->len > 0 && out->len <= ROOT_CA_BYTES_MAX;
-    }
-    fclose(f);
-    return ok;
-}
-
 static int root_ca_add_space(void *data, const struct object *o)
 {
     struct root_ca *s = data;
-    works_add_object(s->works, o);
+    handlers_queue_object(&s->handlers, s->works, o);
     return 0;
 }
 
 static void root_ca_look(void *data)
 {
     struct root_ca *s = data;
-    struct buf pem;
-    buf_init(&pem);
-    if (!root_ca_read(s->all->conf->root_ca_file, &pem)) {
-        KVP_LOG(s->term.host, s->term.ctx, KVP_WARN, "root CA not read",
-                kvp_f_str("file", s->all->conf->root_ca_file));
-        buf_close(&pem);
-        return;
+    if (ca_file_look(&s->file)) {
+        informer_each(s->all->informers[WATCH_NAMESPACES], root_ca_add_space, s);
     }
-    if (slice_eq(buf_slice(&pem), buf_slice(&s->pem))) {
-        buf_close(&pem);
-        return;
-    }
-    buf_close(&s->pem);
-    s->pem = pem;
-    informer_each(s->all->informers[WATCH_NAMESPACES], root_ca_add_space, s);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -141,7 +108,7 @@ static void root_ca_space_changed(void *data, const struct object *before, const
     struct root_ca *s = data;
     (void)before;
     if (now != NULL) {
-        works_add_object(s->works, now);
+        handlers_queue_object(&s->handlers, s->works, now);
     }
 }
 
@@ -150,7 +117,7 @@ static void root_ca_map_changed(void *data, const struct object *before, const s
     struct root_ca *s = data;
     const struct object *o = now != NULL ? now : before;
     if (slice_eq(object_name(o), slice_str(ROOT_CA_NAME))) {
-        works_add(s->works, object_namespace(o));
+        handlers_queue(&s->handlers, s->works, object_namespace(o), 0);
     }
 }
 
@@ -159,7 +126,7 @@ static void root_ca_close(void *self)
     struct root_ca *s = self;
     handlers_off(&s->handlers);
     works_close(s->works);
-    buf_close(&s->pem);
+    ca_file_close(&s->file);
     mem_free(s);
 }
 
@@ -173,12 +140,16 @@ static int root_ca_begin(struct root_ca *s)
         .data = s,
         .informers = {all->informers[WATCH_NAMESPACES], all->informers[WATCH_CONFIG_MAPS]}};
     struct kvp_timer_args timer = {.size = sizeof timer,
-                                   .after_ms = ROOT_CA_REREAD_MS,
-                                   .repeat_ms = ROOT_CA_REREAD_MS,
+                                   .after_ms = CA_FILE_REREAD_MS,
+                                   .repeat_ms = CA_FILE_REREAD_MS,
                                    .fire = root_ca_look,
                                    .data = s};
-    int rc = works_open(s->term, &a, &s->works);
-    if (rc != 0 || s->all->conf->root_ca_file[0] == 0) {
+    int rc = ca_file_open(&s->file, all, s->term);
+    if (rc != 0 || !ca_file_exists(&s->file)) {
+        return rc;
+    }
+    rc = works_open(s->term, &a, &s->works);
+    if (rc != 0) {
         return rc;
     }
     root_ca_look(s);
@@ -197,7 +168,7 @@ static int root_ca_open(struct controllers *all, struct client term, void **self
     }
     s->all = all;
     s->term = term;
-    buf_init(&s->pem);
+    s->handlers.term = term;
     int rc = root_ca_begin(s);
     if (rc != 0) {
         root_ca_close(s);

@@ -44,7 +44,7 @@ static void account_space_changed(void *data, const struct object *before, const
     struct accounts *s = data;
     (void)before;
     if (now != NULL) {
-        works_add_object(s->works, now);
+        handlers_queue_object(&s->handlers, s->works, now);
     }
 }
 
@@ -52,7 +52,7 @@ static void account_changed(void *data, const struct object *before, const struc
 {
     struct accounts *s = data;
     if (now == NULL && slice_eq(object_name(before), slice_str(ACCOUNT_NAME))) {
-        works_add(s->works, object_namespace(before));
+        handlers_queue(&s->handlers, s->works, object_namespace(before), 0);
     }
 }
 
@@ -71,6 +71,7 @@ static int account_open(struct controllers *all, struct client term, void **self
         return KVP_NO_MEMORY;
     }
     s->all = all;
+    s->handlers.term = term;
     struct works_args a = {
         .name = service_account_controller.name,
         .parallel = 1,

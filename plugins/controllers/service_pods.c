@@ -198,6 +198,7 @@ bool service_pod_differs(const struct object *before, const struct object *now)
 }
 
 struct service_change {
+    const struct handlers *handlers;
     struct works *q;
     uint64_t delay_ms;
     const struct object *before, *now;
@@ -211,23 +212,21 @@ static int service_add_if_selected(void *data, const struct object *service)
           (c->now != NULL && service_selects(service, c->now)))) {
         return 0;
     }
-    if (c->delay_ms == 0) {
-        works_add_object(c->q, service);
-        return 0;
-    }
     struct buf key;
     buf_init(&key);
     if (object_key(service, &key) == 0) {
-        works_add_after(c->q, buf_slice(&key), c->delay_ms);
+        handlers_queue(c->handlers, c->q, buf_slice(&key), c->delay_ms);
+    } else {
+        handlers_check(c->handlers, KVP_NO_MEMORY);
     }
     buf_close(&key);
     return 0;
 }
 
-void service_pod_changed(struct informer *services, struct works *q, uint64_t delay_ms,
-                         const struct object *before, const struct object *now)
+void service_pod_changed(struct informer *services, const struct handlers *h, struct works *q,
+                         uint64_t delay_ms, const struct object *before, const struct object *now)
 {
-    struct service_change c = {q, delay_ms, before, now};
+    struct service_change c = {h, q, delay_ms, before, now};
     if (before != NULL && now != NULL && !service_pod_differs(before, now)) {
         return;
     }

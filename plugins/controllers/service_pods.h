@@ -3,7 +3,7 @@
 #ifndef KVD_CONTROLLERS_SERVICE_PODS_H
 #define KVD_CONTROLLERS_SERVICE_PODS_H
 
-#include "plugins/client/work.h"
+#include "plugins/controllers/handlers.h"
 
 /* The service's endpoints are computed: it has a selector and is not of type ExternalName. */
 bool service_is_selecting(const struct object *service);
@@ -38,10 +38,10 @@ int service_pod_reference(struct arena *a, const struct object *pod, struct valu
 
 /* Whether endpoints can differ between two states of a pod. */
 bool service_pod_differs(const struct object *before, const struct object *now);
-/* A pod has changed: the services that have or had it are added to a queue, after delay_ms. before
+/* A pod has changed: the services that have or had it are added to queue q, after delay_ms. before
  * or now may be NULL. */
-void service_pod_changed(struct informer *services, struct works *q, uint64_t delay_ms,
-                         const struct object *before, const struct object *now);
+void service_pod_changed(struct informer *services, const struct handlers *h, struct works *q,
+                         uint64_t delay_ms, const struct object *before, const struct object *now);
 
 /* What the last-change-trigger-time annotation says: which change caused this one. Kept for each
  * service: the newest time its pods became ready or not, and how many did at it. */

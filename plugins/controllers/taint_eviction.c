@@ -161,7 +161,7 @@ static int64_t eviction_reconcile(void *data, struct work *w, struct slice key)
 static int eviction_add(void *data, const struct object *pod)
 {
     struct evictions *s = data;
-    works_add_object(s->works, pod);
+    handlers_queue_object(&s->handlers, s->works, pod);
     return 0;
 }
 
@@ -220,6 +220,7 @@ static int eviction_open(struct controllers *all, struct client term, void **sel
                            .data = s,
                            .informers = {nodes, pods}};
     s->all = all;
+    s->handlers.term = term;
     hashmap_init(&s->scheduled);
     s->recorder = recorder_open(term, taint_eviction_controller.name);
     int rc = s->recorder == NULL ? KVP_NO_MEMORY : works_open(term, &a, &s->works);

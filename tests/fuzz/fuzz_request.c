@@ -9,6 +9,7 @@
 #include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/media.h"
+#include "plugins/apiserver/pretty.h"
 #include "plugins/apiserver/query.h"
 #include "plugins/apiserver/service.h"
 
@@ -90,6 +91,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_texts(query, &a);
     (void)media_body(query);
     (void)(media_accepts_json(query) || media_accepts_discovery(query));
+    /* Whatever the header, the choice is one that can be made; whatever the text, laying it out
+     * ends. */
+    struct media_answer m;
+    FATAL_IF(media_choose(query, 0, &m) && m.shape != MEDIA_WHOLE, "a shape that cannot be");
+    struct buf laid_out;
+    buf_init(&laid_out);
+    (void)pretty_print(query, &laid_out);
+    FATAL_IF(laid_out.len > 16 * query.len + 64, "too much of it");
+    buf_close(&laid_out);
     arena_close(&a);
     return 0;
 }

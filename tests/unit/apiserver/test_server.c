@@ -414,14 +414,27 @@ static void events_of_both_groups_are_one(void **state)
 static void refusal_story(void)
 {
     server_open(NULL);
-    expect_answer("GET", CMS, "", 401, "\"reason\":\"Unauthorized\"");
-    expect_answer("GET", "/nothing", "", 401, NULL);
+    expect_answer("GET", CMS, "", 403,
+                  "\"message\":\"configmaps is forbidden: User \\\"system:anonymous\\\" cannot "
+                  "list resource \\\"configmaps\\\" in API group \\\"\\\" in the namespace "
+                  "\\\"default\\\"\",\"reason\":\"Forbidden\"");
+    expect_answer("GET", "/nothing", "", 403,
+                  "forbidden: User \\\"system:anonymous\\\" cannot get path \\\"/nothing\\\"");
+    expect_answer("GET", "/api", "", 403, "cannot get path");
     expect_answer("GET", "/version", "", 200, "\n  \"gitVersion\": \"v1.35.4\",\n");
     struct t_http_args a = {.size = sizeof a, .port = SERVER_PORT, .path = CMS "/x", .user = "eve"};
     struct asked refused = finish(t_http_open(&a));
     expect_part(refused, 403,
                 "configmaps \\\"x\\\" is forbidden: User \\\"eve\\\" cannot get resource "
                 "\\\"configmaps\\\" in API group \\\"\\\" in the namespace \\\"default\\\"");
+    a.path = "/api/v1/namespaces/default";
+    refused = finish(t_http_open(&a));
+    expect_part(refused, 403, "in the namespace \\\"default\\\"");
+    a.path = "/api/v1";
+    expect_part(finish(t_http_open(&a)), 200, "APIResourceList");
+    a.path = CMS "/x";
+    a.group = "system:masters";
+    expect_part(finish(t_http_open(&a)), 404, "not found");
     t_close();
 }
 

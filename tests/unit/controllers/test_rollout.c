@@ -2,8 +2,7 @@
  * of the replica set controller, pods are numbers. */
 #include "tests/unit/controllers/fixture.h"
 
-#include <stdlib.h>
-
+#include "base/rand.h"
 #include "plugins/controllers/rollout.h"
 
 #define NOW_S    1700000000ll
@@ -229,7 +228,8 @@ static void bounds_round_in_favour_of_progress(void **state)
  * wanted than allowed, or fewer available ones than promised by the rollout's own doing. */
 static void roll_at_random(struct bed *b, unsigned seed)
 {
-    srandom(seed);
+    struct rand dice;
+    rand_init(&dice, seed);
     for (int i = 0; i < 400; i++) {
         struct rollout r = {.d = b->d};
         int64_t wanted = number(&b->d, "spec.replicas");
@@ -253,11 +253,11 @@ static void roll_at_random(struct bed *b, unsigned seed)
             struct object *s = &b->sets[k];
             int64_t spec = number(s, "spec.replicas");
             int64_t available = number(s, "status.availableReplicas");
-            if (random() % 3 == 0) {
+            if (rand_below(&dice, 3) == 0) {
                 continue; /* its controller is slow */
             }
             available = available > spec ? spec : available;
-            available += available < spec && random() % 2;
+            available += available < spec && rand_below(&dice, 2) == 0;
             object_set_int(s, "status.replicas", spec);
             object_set_int(s, "status.readyReplicas", available);
             object_set_int(s, "status.availableReplicas", available);
