@@ -56,8 +56,6 @@ CFLAGS += --coverage
 LDFLAGS += --coverage
 endif
 LIBS := -lraft -luv -llmdb -lnghttp2 -lprotobuf-c -lhttp_parser -lyaml -lssl -lcrypto -lm
-# kvctl on top: the API server's client.
-KVCTL_LIBS := -lcurl
 TEST_LIBS := -lcmocka
 
 # ---- sources ---------------------------------------------------------------------------------
@@ -105,7 +103,8 @@ PLUGINS := $(patsubst %,build/plugins/%.so,$(PLANE))
 # The same for one test program: each an object with nothing global but its entry, so that names of
 # one plugin are not in the way of another's.
 plane_entry = $(shell grep -l '^KVP_PLUGIN\b' plugins/$(1)/*.c)
-PLANE_O := $(PLANE:%=$(B)/obj/tests/plane/%.o)
+PLANE_LINKED := $(foreach p,$(PLANE),$(if $(call plane_entry,$(p)),$(p)))
+PLANE_O := $(PLANE_LINKED:%=$(B)/obj/tests/plane/%.o)
 
 KVD_MAIN := $(B)/obj/kvd/main.o
 KVD_O := $(filter-out $(KVD_MAIN),$(call objects,$(call sources,kvd)))
@@ -256,7 +255,7 @@ $(B)/obj/tests/plane/$(1).o: $(B)/obj/tests/plane/$(1)-entry.o $$(call objects,$
 	$$(Q)ld -r -o $$@ $$(filter %.o,$$^)
 	$$(Q)objcopy --keep-global-symbol=plane_entry_$(subst -,_,$(1)) $$@
 endef
-$(foreach p,$(PLANE),$(eval $(call plane_object,$(p))))
+$(foreach p,$(PLANE_LINKED),$(eval $(call plane_object,$(p))))
 
 $(B)/pic/%.o: %.c | $(GEN_H) $(VERSION_H) $(SCHEMA_H)
 	$(call say,CC,$< (pic))
@@ -313,7 +312,7 @@ $(B)/kvd: $(KVD_MAIN) $(KVD_O) $(LIB_A)
 
 $(B)/kvctl: $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(KVCTL_MAIN) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(LIBS)
 
 $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
@@ -351,7 +350,7 @@ $(B)/tests/unit/plane/%: $(B)/obj/tests/unit/plane/%.o $(B)/obj/tests/unit/plane
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_HOST_A) $(TEST_LIB_O) $(KVD_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # The services' tests bring their own call and request: theirs win over the engine's.
 $(B)/tests/unit/rpc/test_svc_%: LDFLAGS += -Wl,--allow-multiple-definition
@@ -365,20 +364,20 @@ $(SIM_PLUGINS_O): $(B)/obj/tests/sim/plugins/%.o: Makefile
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DKVP_ENTRY=$(SIM_ENTRY) -MMD -MP -c -o $@ plugins/sample/$*/$*.c
 
-$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LIB_A)
+$(B)/tests/kvd-sim: $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(call objects,$(SIM_C)) $(SIM_PLUGINS_O) $(PLANE_O) $(CLIENT_A) $(OBJECT_A) $(TEST_LIB_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(E2E): $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 $(BENCH): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(KVCTL_LIBS) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(TEST_LIB_O) $(KVCTL_O) $(OBJECT_A) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)
 
 # A fuzz target without libFuzzer: replays the corpus files given, under the variant's sanitizers.
 $(B)/tests/fuzz/replay_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(KVD_O) $(APISERVER_A) $(OBJECT_A) $(LIB_A)

@@ -111,8 +111,12 @@ int cmd_get(struct cli *cli)
     Etcdserverpb__RangeRequest request;
     struct errmsg e = {""};
     void *response = NULL;
-    if (objects_meant(&cli->args)) {
+    const char *wrong = NULL;
+    if (objects_meant(&cli->args, &wrong)) {
         return objects_get(cli);
+    }
+    if (wrong != NULL) {
+        return cli_usage(cli, "--%s is about objects, but a key is asked for", wrong);
     }
     int rc = cli_no_table(cli);
     if (rc != 0) {

@@ -119,27 +119,44 @@ struct writer {
     struct slice manager, operation, subresource, time;
 };
 
-/* The newest entry of managedFields that the version before did not have. */
+static bool has_entry(const struct value *list, const struct value *entry)
+{
+    for (size_t i = 0; i < value_len(list); i++) {
+        if (value_equal(NULL, entry, &list->items[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Who wrote a version: the newest entry of managedFields that the version before did not have.
+ * Times are of whole seconds: who writes twice within one leaves his entry as it is, so without a
+ * new one it was the newest, unless there are several of that time: then nobody is named. */
 static struct writer writer_of(const struct value *before, const struct value *now)
 {
     const struct value *list = tree_get(now, "metadata.managedFields");
     const struct value *old = before == NULL ? NULL : tree_get(before, "metadata.managedFields");
-    struct writer w = {0};
+    const struct value *found[2] = {NULL, NULL}; /* among all entries, and among new ones */
+    bool several = false;
     for (size_t i = 0; i < value_len(list); i++) {
         const struct value *entry = &list->items[i];
-        bool kept = false;
-        for (size_t k = 0; k < value_len(old) && !kept; k++) {
-            kept = value_equal(NULL, entry, &old->items[k]);
-        }
         /* Times of RFC 3339 in UTC sort as texts. */
-        if (!kept && slice_cmp(tree_text(entry, "time"), w.time) >= 0) {
-            w.manager = tree_text(entry, "manager");
-            w.operation = tree_text(entry, "operation");
-            w.subresource = tree_text(entry, "subresource");
-            w.time = tree_text(entry, "time");
+        int order =
+            found[0] == NULL ? 1 : slice_cmp(tree_text(entry, "time"), tree_text(found[0], "time"));
+        several = order == 0 || (order < 0 && several);
+        found[0] = order > 0 ? entry : found[0];
+        if (!has_entry(old, entry) &&
+            (found[1] == NULL ||
+             slice_cmp(tree_text(entry, "time"), tree_text(found[1], "time")) >= 0)) {
+            found[1] = entry;
         }
     }
-    return w;
+    const struct value *entry = found[1] != NULL ? found[1] : several ? NULL : found[0];
+    return entry == NULL ? (struct writer){0}
+                         : (struct writer){.manager = tree_text(entry, "manager"),
+                                           .operation = tree_text(entry, "operation"),
+                                           .subresource = tree_text(entry, "subresource"),
+                                           .time = tree_text(entry, "time")};
 }
 
 /* What changes by itself is not told. */
@@ -176,6 +193,22 @@ static void put_change(void *data, struct slice path, const struct value *a, con
     tree_brief(b, c->value_bytes, c->out);
 }
 
+/* What has changed from one version to the next. false when out of memory. */
+static bool put_changes(struct cli *cli, const struct version *before, const struct version *now,
+                        struct changes *c)
+{
+    struct value a;
+    struct value b;
+    if (value_copy_shared(&cli->arena, &before->tree, &a) != 0 ||
+        value_copy_shared(&cli->arena, &now->tree, &b) != 0) {
+        return false;
+    }
+    strip(&a);
+    strip(&b);
+    tree_diff(&a, &b, put_change, c);
+    return true;
+}
+
 /* ---- history and why ------------------------------------------------------------------------- */
 
 typedef int version_fn(void *data, const struct version *v, const struct version *before);
@@ -208,9 +241,7 @@ static int put_history(void *data, const struct version *v, const struct version
 {
     struct history *h = data;
     struct buf text;
-    struct value now = v->tree;
-    struct value old = before->tree;
-    struct writer w = writer_of(before->there ? &old : NULL, &now);
+    struct writer w = writer_of(before->there ? &before->tree : NULL, &v->tree);
     buf_init(&text);
     if (v->number == 1) {
         buf_append_str(&text, "created");
@@ -220,16 +251,10 @@ static int put_history(void *data, const struct version *v, const struct version
     } else {
         struct changes c = {
             .out = &text, .separator = ", ", .lead = "", .most = 2, .value_bytes = 40};
-        struct value a;
-        struct value b;
-        if (value_copy_shared(&h->cli->arena, &old, &a) != 0 ||
-            value_copy_shared(&h->cli->arena, &now, &b) != 0) {
+        if (!put_changes(h->cli, before, v, &c)) {
             buf_close(&text);
             return cli_fail(h->cli, CLI_FAILURE, "out of memory");
         }
-        strip(&a);
-        strip(&b);
-        tree_diff(&a, &b, put_change, &c);
         if (c.count > c.most) {
             buf_printf(&text, ", and %zu more", c.count - c.most);
         }
@@ -267,9 +292,7 @@ static int put_why(void *data, const struct version *v, const struct version *be
 {
     struct cli *cli = data;
     struct buf *out = &cli->out;
-    struct value now = v->tree;
-    struct value old = before->tree;
-    struct writer w = writer_of(before->there ? &old : NULL, &now);
+    struct writer w = writer_of(before->there ? &before->tree : NULL, &v->tree);
     buf_printf(out, "\nrevision %" PRId64 ": ", v->revision);
     if (w.manager.len == 0) {
         buf_append_str(out, "somebody whom the object does not name");
@@ -291,9 +314,9 @@ static int put_why(void *data, const struct version *v, const struct version *be
     }
     struct changes c = {
         .out = out, .separator = "\n", .lead = "  ", .most = 100, .value_bytes = 200};
-    strip(&old);
-    strip(&now);
-    tree_diff(&old, &now, put_change, &c);
+    if (!put_changes(cli, before, v, &c)) {
+        return cli_fail(cli, CLI_FAILURE, "out of memory");
+    }
     buf_append_str(out, c.count == 0 ? "  nothing new\n" : "\n");
     if (c.count > c.most) {
         buf_printf(out, "  and %zu more\n", c.count - c.most);

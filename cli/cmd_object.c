@@ -5,8 +5,10 @@
 #include "base/gosyntax.h"
 #include "cli/objects.h"
 
-#define CHUNK        "500"
-#define TABLE_ACCEPT "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+#define CHUNK "500"
+/* As many as a table has. */
+#define GET_COLUMNS_MAX 20u
+#define TABLE_ACCEPT    "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 const struct arg_option cmd_describe_options[] = {OBJECTS_OPTIONS, {0}};
 const struct arg_option cmd_delete_options[] = {
@@ -23,7 +25,7 @@ const struct arg_option cmd_delete_options[] = {
 
 /* ---- get: objects or keys ------------------------------------------------------------------- */
 
-bool objects_meant(const struct args *a)
+bool objects_meant(const struct args *a, const char **wrong)
 {
     static const char *const of_keys[] = {
         "prefix",         "from-key",       "limit",       "rev",         "order",
@@ -33,20 +35,22 @@ bool objects_meant(const struct args *a)
                                              "output",    "watch",          "kubeconfig",
                                              "server",    "field-selector", NULL};
     struct kind k;
-    if (a->word_count == 0 || a->dash == 0) {
-        return false;
-    }
+    *wrong = NULL;
+    const char *key_option = NULL;
+    const char *object_option = NULL;
     for (const char *const *o = of_keys; *o != NULL; o++) {
-        if (args_given(a, *o)) {
-            return false;
-        }
+        key_option = args_given(a, *o) ? *o : key_option;
     }
     for (const char *const *o = of_objects; *o != NULL; o++) {
-        if (args_given(a, *o)) {
-            return true;
-        }
+        object_option = args_given(a, *o) ? *o : object_option;
     }
-    return kind_find(slice_str(a->words[0]), &k);
+    if (object_option != NULL && (key_option != NULL || (a->word_count > 0 && a->dash == 0))) {
+        *wrong = object_option;
+        return false;
+    }
+    return object_option != NULL ||
+           (key_option == NULL && a->word_count > 0 && a->dash > 0 &&
+            kind_find(slice_str(a->words[0]), &k) && !kind_is_short(&k, slice_str(a->words[0])));
 }
 
 enum get_form { GET_TABLE, GET_WIDE, GET_JSON, GET_YAML, GET_NAME };
@@ -55,7 +59,11 @@ struct get {
     struct objects o;
     enum get_form form;
     struct value items; /* list of whole objects, for JSON and YAML */
-    bool titled;        /* a table's titles have been printed */
+    /* Rows of one kind, printed together. */
+    struct output_table table;
+    const char *titles[GET_COLUMNS_MAX];
+    size_t columns[GET_COLUMNS_MAX]; /* where a cell is found; SIZE_MAX: the namespace */
+    bool titled;                     /* watching: the titles have been printed */
     size_t shown;
 };
 
@@ -92,58 +100,77 @@ static void put_cell(struct output_table *t, const struct value *v)
     buf_close(&text);
 }
 
-/* Prints a Table's rows; titles before the first ones. */
-static int put_table(struct get *g, const struct value *table)
+/* Which columns there are: the first Table of a kind says so. */
+static int start_table(struct get *g, const struct kind *k, const struct value *columns)
 {
-    const struct value *columns = tree_get(table, "columnDefinitions");
-    const struct value *rows = tree_get(table, "rows");
-    const char *titles[20];
-    size_t shown[20];
     size_t count = 0;
-    if (g->o.all) {
-        titles[count] = "namespace";
-        shown[count++] = SIZE_MAX;
+    if (g->o.all && kind_is_namespaced(k)) {
+        g->titles[count] = "namespace";
+        g->columns[count++] = SIZE_MAX;
     }
-    for (size_t i = 0; i < value_len(columns) && count < 20; i++) {
+    for (size_t i = 0; i < value_len(columns) && count < GET_COLUMNS_MAX; i++) {
         const struct value *priority = tree_get(&columns->items[i], "priority");
         if (g->form == GET_WIDE || priority == NULL || priority->integer == 0) {
-            struct slice name = arena_dup(&g->o.cli->arena, tree_text(&columns->items[i], "name"));
+            struct slice name = tree_text(&columns->items[i], "name");
             char *title = arena_zalloc(&g->o.cli->arena, name.len + 1);
-            if (title == NULL || name.data == NULL) {
+            if (title == NULL) {
                 return cli_fail(g->o.cli, CLI_FAILURE, "out of memory");
             }
             memcpy(title, name.data, name.len);
-            titles[count] = title;
-            shown[count++] = i;
+            g->titles[count] = title;
+            g->columns[count++] = i;
         }
     }
-    struct output_table t;
-    output_table_init(&t, titles, count);
-    for (size_t r = 0; r < value_len(rows) && count > 0; r++) {
-        const struct value *cells = tree_get(&rows->items[r], "cells");
-        for (size_t c = 0; c < count; c++) {
-            const struct value *cell = shown[c] == SIZE_MAX
-                                           ? tree_get(&rows->items[r], "object.metadata.namespace")
-                                       : shown[c] < value_len(cells) ? &cells->items[shown[c]]
-                                                                     : NULL;
-            put_cell(&t, cell);
+    output_table_init(&g->table, g->titles, count);
+    return 0;
+}
+
+static int add_rows(struct get *g, const struct kind *k, const struct value *table)
+{
+    const struct value *rows = tree_get(table, "rows");
+    const struct value *columns = tree_get(table, "columnDefinitions");
+    /* Later pages and events may leave the columns out. */
+    if (g->table.columns == 0 && value_len(columns) > 0) {
+        int rc = start_table(g, k, columns);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    for (size_t r = 0; r < value_len(rows); r++) {
+        const struct value *row = &rows->items[r];
+        const struct value *cells = tree_get(row, "cells");
+        for (size_t c = 0; c < g->table.columns; c++) {
+            size_t at = g->columns[c];
+            put_cell(&g->table, at == SIZE_MAX          ? tree_get(row, "object.metadata.namespace")
+                                : at < value_len(cells) ? &cells->items[at]
+                                                        : NULL);
         }
         g->shown++;
     }
-    if (value_len(rows) > 0) {
-        size_t before = g->o.cli->out.len;
-        output_table_columns(&t, &g->o.cli->out);
-        struct buf *out = &g->o.cli->out;
-        if (g->titled) {
+    return 0;
+}
+
+/* Prints the rows there are, the first time with titles. keep: more of that kind will come. */
+static void put_rows(struct get *g, bool keep)
+{
+    struct buf *out = &g->o.cli->out;
+    size_t before = out->len;
+    if (g->table.cell_count > 0) {
+        output_table_columns(&g->table, out);
+        if (g->titled && !out->failed) {
             const uint8_t *end = memchr(out->data + before, '\n', out->len - before);
             size_t line = end == NULL ? 0 : (size_t)(end - out->data) - before + 1;
             memmove(out->data + before, out->data + before + line, out->len - before - line);
             out->len -= line;
         }
-        g->titled = true;
+        g->titled = keep;
     }
-    output_table_close(&t);
-    return 0;
+    g->table.cell_count = 0;
+    buf_clear(&g->table.cells);
+    if (!keep) {
+        output_table_close(&g->table);
+        g->table = (struct output_table){0};
+    }
 }
 
 /* An API server without tables (older than any of them, or not ours): what every object has. */
@@ -190,7 +217,7 @@ static int take(struct get *g, const struct kind *k, struct value *answer)
     struct value one = value_empty(VALUE_LIST);
     struct arena *a = &g->o.cli->arena;
     if (value_is_text(tree_get(answer, "kind"), "Table")) {
-        return put_table(g, answer);
+        return add_rows(g, k, answer);
     }
     if (items == NULL) {
         if (value_append(a, &one, *answer) == NULL) {
@@ -317,6 +344,7 @@ static int on_event(void *data, struct slice line)
         }
         w->rc = put_items(g, true);
     }
+    put_rows(g, true);
     w->rc = w->rc == 0 ? cli_flush(g->o.cli) : w->rc;
     return w->rc;
 }
@@ -365,9 +393,13 @@ int objects_get(struct cli *cli)
         rc = cli_usage(cli, "--watch takes one kind or one object");
     }
     for (size_t i = 0; i < count && rc == 0; i++) {
-        g.titled = g.titled && list[i].kind.type == list[0].kind.type;
+        if (i > 0 && list[i].kind.type != list[i - 1].kind.type && g.table.cell_count > 0) {
+            put_rows(&g, false);
+            buf_append_byte(&cli->out, '\n');
+        }
         rc = get_target(&g, &list[i], &revision);
     }
+    put_rows(&g, watch);
     bool whole = g.form == GET_JSON || g.form == GET_YAML;
     if (rc == 0 && whole && !(watch && value_len(&g.items) == 0)) {
         rc = put_items(&g, count == 1 && list[0].name.len > 0);
@@ -380,6 +412,7 @@ int objects_get(struct cli *cli)
         rc = cli_flush(cli);
         rc = rc == 0 ? get_watch(&g, &list[0], revision) : rc;
     }
+    output_table_close(&g.table);
     objects_close(&g.o);
     return rc;
 }

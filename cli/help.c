@@ -36,11 +36,11 @@ const struct command cli_commands[] = {
      "read a key or all keys of [key, range_end), or objects",
      "With --count-only the simple form prints one number.\n"
      "\n"
-     "Objects of Kubernetes are meant when the first word is a kind (pods, deploy, svc) or an "
-     "option\n"
-     "is given that only objects have (-n, -A, -l, -o ...), and none that only keys have "
-     "(--prefix,\n"
-     "--rev ...). A key of that name is read after --:  kvctl get -- pods",
+     "Objects of Kubernetes are meant when the first word is a kind written out (pods or pod, not "
+     "po), or\n"
+     "an option is given that only objects have (-n, -A, -l, -o ...); and none that only keys "
+     "have\n"
+     "(--prefix, --rev ...). A key of that name is read after --:  kvctl get -- pods",
      cmd_get_options, cmd_get},
     {"del", "[options] <key> [range_end]", "delete a key, or all keys of [key, range_end)",
      "Prints how many were deleted. Unlike etcdctl's it does not pause before deleting a range.",
@@ -142,6 +142,14 @@ const struct command cli_commands[] = {
      cmd_history_options, cmd_why},
     {"config", "[options] <plugin>", "the settings of a plugin: the same as plugin config", NULL,
      cmd_plugin_options, cmd_plugin_config},
+    {"explain-schedule", "[options] <pod>", "why a pod is on its node, or on none",
+     "Asks the scheduler of the first endpoint that has one, and prints every node: its rank out "
+     "of "
+     "10 with\nthe score and weight of each rule, or the filter that refused it; then the rule "
+     "that "
+     "decided. <pod> may\nalso be <namespace>/<pod>. For a pod that has its node already it is "
+     "worked out anew, without it.",
+     cmd_explain_options, cmd_explain_schedule},
     {"version", "", "print versions", NULL, NULL, cmd_version, true},
     {"help", "[command]", "this text, or that of one command", NULL, NULL, cmd_help, true},
     {0},

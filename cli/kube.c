@@ -1,11 +1,65 @@
-/* kube.c - requests to the API server, by libcurl. */
+/* kube.c - requests to the API server, by libcurl.
+ *
+ * The library is loaded when the first request is made, not when kvctl starts: with all it depends
+ * on it costs eight milliseconds, and the commands about keys (a script may run thousands) need
+ * one.
+ */
 #include "cli/kube.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/release.h"
+
+/* What is used of libcurl. */
+struct curl_calls {
+    CURLcode (*global_init)(long flags);
+    CURL *(*easy_init)(void);
+    CURLcode (*easy_setopt)(CURL *curl, CURLoption option, ...);
+    CURLcode (*easy_perform)(CURL *curl);
+    CURLcode (*easy_getinfo)(CURL *curl, CURLINFO info, ...);
+    void (*easy_cleanup)(CURL *curl);
+    const char *(*easy_strerror)(CURLcode code);
+    struct curl_slist *(*slist_append)(struct curl_slist *list, const char *text);
+    void (*slist_free_all)(struct curl_slist *list);
+    void (*global_cleanup)(void);
+};
+static struct curl_calls curl_lib;
+
+/* Fills curl_lib. 0, or ERR_NOT_FOUND with a sentence. */
+static int curl_load(struct errmsg *e)
+{
+    static const struct {
+        const char *name;
+        void **call;
+    } calls[] = {
+        {"curl_global_init", (void **)&curl_lib.global_init},
+        {"curl_easy_init", (void **)&curl_lib.easy_init},
+        {"curl_easy_setopt", (void **)&curl_lib.easy_setopt},
+        {"curl_easy_perform", (void **)&curl_lib.easy_perform},
+        {"curl_easy_getinfo", (void **)&curl_lib.easy_getinfo},
+        {"curl_easy_cleanup", (void **)&curl_lib.easy_cleanup},
+        {"curl_easy_strerror", (void **)&curl_lib.easy_strerror},
+        {"curl_slist_append", (void **)&curl_lib.slist_append},
+        {"curl_slist_free_all", (void **)&curl_lib.slist_free_all},
+        {"curl_global_cleanup", (void **)&curl_lib.global_cleanup},
+    };
+    /* It stays for the rest of the process: libraries it brings along do not like to go. */
+    void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        return errmsg_set(e, ERR_NOT_FOUND, "commands about objects need libcurl (%.200s)",
+                          dlerror());
+    }
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        *calls[i].call = dlsym(library, calls[i].name);
+        if (*calls[i].call == NULL) {
+            return errmsg_set(e, ERR_NOT_FOUND, "this libcurl has no %s", calls[i].name);
+        }
+    }
+    return 0;
+}
 
 struct kube {
     CURL *curl;
@@ -46,7 +100,7 @@ static void set_blob(CURL *curl, CURLoption option, struct slice bytes)
     struct curl_blob blob = {
         .data = (void *)bytes.data, .len = bytes.len, .flags = CURL_BLOB_NOCOPY};
     if (bytes.len > 0) {
-        curl_easy_setopt(curl, option, &blob);
+        curl_lib.easy_setopt(curl, option, &blob);
     }
 }
 
@@ -68,18 +122,18 @@ static void set_options(struct kube *k)
 {
     const struct kube_config *c = k->config;
     CURL *curl = k->curl;
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_USERAGENT, "kvctl/" KVCTL_VERSION);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, k->error);
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)k->limits.dial_timeout_ms);
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, c->insecure ? 0L : 1L);
-    curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, c->insecure ? 0L : 2L);
+    curl_lib.easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_lib.easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_lib.easy_setopt(curl, CURLOPT_USERAGENT, "kvctl/" KVCTL_VERSION);
+    curl_lib.easy_setopt(curl, CURLOPT_ERRORBUFFER, k->error);
+    curl_lib.easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)k->limits.dial_timeout_ms);
+    curl_lib.easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, c->insecure ? 0L : 1L);
+    curl_lib.easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, c->insecure ? 0L : 2L);
     set_blob(curl, CURLOPT_CAINFO_BLOB, c->ca);
     set_blob(curl, CURLOPT_SSLCERT_BLOB, c->cert);
     set_blob(curl, CURLOPT_SSLKEY_BLOB, c->key);
     if (is_loopback(c->server)) {
-        curl_easy_setopt(curl, CURLOPT_PROXY, "");
+        curl_lib.easy_setopt(curl, CURLOPT_PROXY, "");
     }
 }
 
@@ -95,11 +149,14 @@ struct kube *kube_open(const struct kube_config *config, const struct kube_limit
         errmsg_set(e, ERR_INVALID, "%s: tls-server-name is not supported", config->source);
         return NULL;
     }
+    if (curl_load(e) != 0) {
+        return NULL;
+    }
     struct kube *k = mem_zalloc(sizeof *k);
     if (k != NULL) {
         k->config = config;
         k->limits = *limits;
-        k->curl = curl_global_init(CURL_GLOBAL_DEFAULT) == 0 ? curl_easy_init() : NULL;
+        k->curl = curl_lib.global_init(CURL_GLOBAL_DEFAULT) == 0 ? curl_lib.easy_init() : NULL;
     }
     if (k == NULL || k->curl == NULL) {
         errmsg_set(e, ERR_NOMEM, "out of memory");
@@ -113,8 +170,8 @@ struct kube *kube_open(const struct kube_config *config, const struct kube_limit
 void kube_close(struct kube *k)
 {
     if (k != NULL) {
-        curl_easy_cleanup(k->curl);
-        curl_global_cleanup();
+        curl_lib.easy_cleanup(k->curl);
+        curl_lib.global_cleanup();
         mem_free(k);
     }
 }
@@ -153,7 +210,7 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     if (!buf_append(&t->body, data, len)) {
         return 0;
     }
-    curl_easy_getinfo(t->kube->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_lib.easy_getinfo(t->kube->curl, CURLINFO_RESPONSE_CODE, &status);
     if (t->request->line != NULL && status < 400 && !take_lines(t)) {
         return 0;
     }
@@ -167,7 +224,7 @@ static bool add_header(struct kube *k, const char *name, const char *value)
     buf_printf(&text, "%s: %s", name, value);
     buf_append_byte(&text, 0);
     struct curl_slist *more =
-        text.failed ? NULL : curl_slist_append(k->headers, (const char *)text.data);
+        text.failed ? NULL : curl_lib.slist_append(k->headers, (const char *)text.data);
     buf_close(&text);
     if (more != NULL) {
         k->headers = more;
@@ -199,29 +256,29 @@ static int perform(struct transfer *t, const char *url)
     struct kube *k = t->kube;
     const struct kube_request *r = t->request;
     bool body = r->body.len > 0;
-    curl_easy_setopt(k->curl, CURLOPT_URL, url);
-    curl_easy_setopt(k->curl, CURLOPT_HTTPHEADER, k->headers);
+    curl_lib.easy_setopt(k->curl, CURLOPT_URL, url);
+    curl_lib.easy_setopt(k->curl, CURLOPT_HTTPHEADER, k->headers);
     /* A custom verb on top of GET, or of POST when there is a body. */
-    curl_easy_setopt(k->curl, CURLOPT_HTTPGET, 1L);
+    curl_lib.easy_setopt(k->curl, CURLOPT_HTTPGET, 1L);
     if (body) {
-        curl_easy_setopt(k->curl, CURLOPT_POST, 1L);
-        curl_easy_setopt(k->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
-        curl_easy_setopt(k->curl, CURLOPT_POSTFIELDS, (const char *)r->body.data);
+        curl_lib.easy_setopt(k->curl, CURLOPT_POST, 1L);
+        curl_lib.easy_setopt(k->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
+        curl_lib.easy_setopt(k->curl, CURLOPT_POSTFIELDS, (const char *)r->body.data);
     }
-    curl_easy_setopt(k->curl, CURLOPT_CUSTOMREQUEST, r->method);
-    curl_easy_setopt(k->curl, CURLOPT_TIMEOUT_MS,
-                     r->line != NULL ? 0L : (long)k->limits.command_timeout_ms);
-    curl_easy_setopt(k->curl, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(k->curl, CURLOPT_WRITEDATA, t);
+    curl_lib.easy_setopt(k->curl, CURLOPT_CUSTOMREQUEST, r->method);
+    curl_lib.easy_setopt(k->curl, CURLOPT_TIMEOUT_MS,
+                         r->line != NULL ? 0L : (long)k->limits.command_timeout_ms);
+    curl_lib.easy_setopt(k->curl, CURLOPT_WRITEFUNCTION, on_body);
+    curl_lib.easy_setopt(k->curl, CURLOPT_WRITEDATA, t);
     k->error[0] = '\0';
-    return (int)curl_easy_perform(k->curl);
+    return (int)curl_lib.easy_perform(k->curl);
 }
 
 /* The sentence for a request without an answer. */
 static int say(const struct transfer *t, int code, struct errmsg *e)
 {
     const struct kube *k = t->kube;
-    const char *why = k->error[0] != '\0' ? k->error : curl_easy_strerror((CURLcode)code);
+    const char *why = k->error[0] != '\0' ? k->error : curl_lib.easy_strerror((CURLcode)code);
     bool sent = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
                 code != CURLE_PEER_FAILED_VERIFICATION && code != CURLE_SSL_CONNECT_ERROR &&
                 code != CURLE_SSL_CACERT_BADFILE && code != CURLE_SSL_CERTPROBLEM &&
@@ -258,7 +315,7 @@ int kube_send(struct kube *k, const struct kube_request *r, struct arena *arena,
     } else {
         int code = perform(&t, (const char *)url.data);
         long status = 0;
-        curl_easy_getinfo(k->curl, CURLINFO_RESPONSE_CODE, &status);
+        curl_lib.easy_getinfo(k->curl, CURLINFO_RESPONSE_CODE, &status);
         a->status = (int)status;
         if (code != CURLE_OK && !t.ended) {
             rc = say(&t, code, e);
@@ -268,7 +325,7 @@ int kube_send(struct kube *k, const struct kube_request *r, struct arena *arena,
         a->body = arena_dup(arena, t.ended ? slice_of("", 0) : buf_slice(&t.body));
         rc = a->body.data == NULL ? errmsg_set(e, ERR_NOMEM, "out of memory") : 0;
     }
-    curl_slist_free_all(k->headers);
+    curl_lib.slist_free_all(k->headers);
     k->headers = NULL;
     buf_close(&url);
     buf_close(&t.body);

@@ -17,6 +17,8 @@ struct kind {
 bool kind_find(struct slice word, struct kind *k);
 /* By an object's own apiVersion and kind. */
 bool kind_of(struct slice api_version, struct slice name, struct kind *k);
+/* Is word one of its short names, such as po? */
+bool kind_is_short(const struct kind *k, struct slice word);
 bool kind_is_namespaced(const struct kind *k);
 /* Appends /api/v1/namespaces/NS/pods/NAME. space empty: all namespaces, or cluster scope. */
 void kind_path(const struct kind *k, struct slice space, struct slice name, struct buf *out);
@@ -87,8 +89,9 @@ void lines_diff(struct slice a, struct slice b, const char *name_a, const char *
                 struct buf *out);
 
 /* ---- commands ---- */
-/* get: does the command line mean objects? Words and options alone decide (help.c says how). */
-bool objects_meant(const struct args *a);
+/* get: does the command line mean objects? Words and options alone decide (help.c says how).
+ * *wrong: an option of objects that stands beside a key or an option of keys; else NULL. */
+bool objects_meant(const struct args *a, const char **wrong);
 int objects_get(struct cli *cli);
 /* Reads every document of -f: each one a tree. 0 or an exit code (printed). */
 int objects_read_files(struct cli *cli, struct value **list, size_t *count);

@@ -60,6 +60,11 @@ bool kind_find(struct slice word, struct kind *k)
     return found;
 }
 
+bool kind_is_short(const struct kind *k, struct slice word)
+{
+    return listed(schema_text(k->resource, k->resource->short_names), word);
+}
+
 bool kind_of(struct slice api_version, struct slice name, struct kind *k)
 {
     const uint8_t *slash =

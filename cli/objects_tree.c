@@ -44,6 +44,52 @@ static bool is_word_of(struct slice text, const char *const *words)
     return false;
 }
 
+/* How many bytes from `at` on are one of these. */
+static size_t run_of(struct slice text, size_t at, const char *bytes)
+{
+    size_t n = 0;
+    while (at + n < text.len && strchr(bytes, text.data[at + n]) != NULL &&
+           text.data[at + n] != 0) {
+        n++;
+    }
+    return n;
+}
+
+/* 12, -1.5, 1e6, 0x1f, 0o7, 12:30, 2006-01-02...: what YAML 1.1 reads as a number or a time. */
+static bool looks_numeric(struct slice text)
+{
+    static const char digits[] = "0123456789_";
+    size_t at = run_of(text, 0, "+-") > 0 ? 1 : 0;
+    size_t whole = run_of(text, at, digits);
+    if (whole == 0 && !(at < text.len && text.data[at] == '.')) {
+        return false;
+    }
+    if (whole == 1 && text.data[at] == '0' && run_of(text, at + 1, "xob") > 0) {
+        return run_of(text, at + 2, "0123456789abcdefABCDEF_") + at + 2 == text.len;
+    }
+    if (whole == 4 && run_of(text, at + 4, "-") == 1 && run_of(text, at + 5, digits) > 0) {
+        return true;
+    }
+    at += whole;
+    if (run_of(text, at, ":") == 1) {
+        return at + run_of(text, at, "0123456789_:.") == text.len;
+    }
+    if (run_of(text, at, ".") > 0) {
+        at++;
+        size_t fraction = run_of(text, at, digits);
+        if (whole + fraction == 0) {
+            return false;
+        }
+        at += fraction;
+    }
+    if (run_of(text, at, "eE") > 0) {
+        at++;
+        at += run_of(text, at, "+-") > 0 ? 1 : 0;
+        at += run_of(text, at, digits);
+    }
+    return at == text.len;
+}
+
 /* Would a reader of YAML take the plain text for something else than text? */
 static bool looks_typed(struct slice text)
 {
@@ -51,17 +97,7 @@ static bool looks_typed(struct slice text)
         "true", "True", "TRUE", "false", "False", "FALSE", "yes",   "Yes", "YES", "no", "No",
         "NO",   "on",   "On",   "ON",    "off",   "Off",   "OFF",   "y",   "Y",   "n",  "N",
         "null", "Null", "NULL", "~",     ".inf",  ".nan",  "-.inf", "=",   "<<",  NULL};
-    uint8_t first = text.data[0];
-    bool number = (first >= '0' && first <= '9') ||
-                  ((first == '-' || first == '+' || first == '.') && text.len > 1);
-    if (is_word_of(text, words)) {
-        return true;
-    }
-    /* Times and numbers, also in other bases: whatever is made of their letters. */
-    for (size_t i = 0; i < text.len && number; i++) {
-        number = memchr("0123456789abcdefABCDEFxo_+-.:TZ ", text.data[i], 32) != NULL;
-    }
-    return number;
+    return is_word_of(text, words) || looks_numeric(text);
 }
 
 static bool is_plain(struct slice text)
@@ -168,6 +204,25 @@ static void put_map(const struct value *v, unsigned indent, bool inline_first, s
     }
 }
 
+/* Items of an item begin on its line. */
+static void put_list(const struct value *v, unsigned indent, bool inline_first, struct buf *out)
+{
+    for (size_t i = 0; i < v->len; i++) {
+        const struct value *item = &v->items[i];
+        if (i > 0 || !inline_first) {
+            blanks(out, indent);
+        }
+        buf_append_str(out, "- ");
+        if (value_len(item) == 0) {
+            put_yaml(item, indent + 2, out);
+        } else if (item->kind == VALUE_MAP) {
+            put_map(item, indent + 2, true, out);
+        } else {
+            put_list(item, indent + 2, true, out);
+        }
+    }
+}
+
 static void put_yaml(const struct value *v, unsigned indent, struct buf *out)
 {
     if (v->kind == VALUE_TEXT) {
@@ -178,19 +233,7 @@ static void put_yaml(const struct value *v, unsigned indent, struct buf *out)
     } else if (v->kind == VALUE_MAP) {
         put_map(v, indent, false, out);
     } else {
-        for (size_t i = 0; i < v->len; i++) {
-            const struct value *item = &v->items[i];
-            blanks(out, indent);
-            buf_append_str(out, "- ");
-            if (item->kind == VALUE_MAP && item->len > 0) {
-                put_map(item, indent + 2, true, out);
-            } else if (item->kind == VALUE_LIST && item->len > 0) {
-                buf_append_byte(out, '\n');
-                put_yaml(item, indent + 2, out);
-            } else {
-                put_yaml(item, indent + 2, out);
-            }
-        }
+        put_list(v, indent, false, out);
     }
 }
 

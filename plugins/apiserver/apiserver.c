@@ -9,10 +9,12 @@
 #include "base/alloc.h"
 #include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/bootstrap.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/issuer.h"
 #include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/provide.h"
+#include "plugins/apiserver/reach.h"
 #include "plugins/apiserver/serve.h"
 #include "plugins/apiserver/service.h"
 
@@ -66,18 +68,22 @@ static int api_open(struct apiserver *api, struct kvp_errmsg *e)
     if (rc != 0) {
         return rc;
     }
-    rc = serve_open(api, e);
-    if (rc == 0) {
+    int serves = serve_open(api, e);
+    if (serves == 0) {
         KVP_LOG(api->host, api->ctx, KVP_INFO, "serving", kvp_f_str("address", api->conf->address),
                 kvp_f_int("port", api->port));
-    } else if (rc == KVP_UNSUPPORTED) {
+    } else if (serves == KVP_UNSUPPORTED) {
         KVP_LOG(api->host, api->ctx, KVP_WARN, "only plugins are served",
                 kvp_f_str("why", e->text));
     } else {
+        return serves;
+    }
+    rc = pki_store(api, e);
+    if (rc != 0) {
         return rc;
     }
     int provides = provide_open(api);
-    if (provides == 0 || (provides == KVP_UNSUPPORTED && rc == 0)) {
+    if (provides == 0 || (provides == KVP_UNSUPPORTED && serves == 0)) {
         return 0;
     }
     snprintf(e->text, sizeof e->text, "objects cannot be provided to plugins (reason %d)",
@@ -112,6 +118,11 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
         return KVP_INVALID;
     }
     int rc = api_open(api, e);
+    if (rc == 0 && reach_open(api) != 0) {
+        snprintf(e->text, sizeof e->text, "out of memory");
+        provide_close(api);
+        rc = KVP_NO_MEMORY;
+    }
     if (rc != 0) {
         issuer_close(api);
         pki_close(api);
@@ -130,19 +141,28 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
 static int api_start(void *self, struct kvp_ctx *term, uint64_t number)
 {
     struct apiserver *api = self;
-    return bootstrap_start(api, term);
+    /* What a start that failed left behind. */
+    bootstrap_stop(api);
+    reach_stop(api);
+    int rc = bootstrap_start(api, term);
+    return rc == 0 ? reach_start(api, term) : rc;
 }
 
 static void api_stop(void *self, int32_t reason)
 {
     bootstrap_stop(self);
+    reach_stop(self);
 }
 
 static void api_fini(void *self)
 {
     struct apiserver *api = self;
+    bootstrap_stop(api);
+    reach_stop(api);
     provide_close(api);
+    reach_close(api);
     openapi_close(api);
+    deadline_close(api);
     issuer_close(api);
     pki_close(api);
     mem_free(api);

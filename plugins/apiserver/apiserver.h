@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/hashmap.h"
+#include "base/heap.h"
 #include "base/slice.h"
 #include "plugins/apiserver/address.h"
 
@@ -42,9 +43,14 @@ struct apiserver {
     struct service_ranges ranges;
     uint32_t admission_disabled; /* enum admit_plugin */
     struct bootstrap *bootstrap; /* while this member leads */
-    struct hashmap calls;        /* struct exchange.call_node: of plugins, not answered yet */
-    struct exchange *answered;   /* of plugins, to be freed; by next_answered */
-    struct openapi *openapi;     /* once somebody has asked for it */
+    struct reach *reach;         /* the same */
+    struct reach_member *reach_member;
+    struct hashmap calls;      /* struct exchange.call_node: of plugins, not answered yet */
+    struct exchange *answered; /* of plugins, to be freed; by next_answered */
+    struct heap deadlines;     /* struct exchange.deadline */
+    struct kvp_timer *deadline_timer;
+    int64_t deadline_at;
+    struct openapi *openapi; /* once somebody has asked for it */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

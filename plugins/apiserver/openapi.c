@@ -315,7 +315,7 @@ bool openapi_answer(struct exchange *ex, struct slice path)
     const struct openapi_group *g =
         find_group(all, slice_of(path.data + v3.len + 1, path.len - v3.len - 1));
     if (g == NULL) {
-        exchange_answer(ex, 404, "text/plain; charset=utf-8", slice_str("404 page not found\n"));
+        exchange_no_path(ex);
     } else {
         group_answer(ex, g);
     }

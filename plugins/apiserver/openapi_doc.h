@@ -47,6 +47,9 @@ void openapi_print_extra(const struct openapi_doc *d, enum openapi_extra extra, 
 void openapi_print_ref(const struct openapi_doc *d, const struct schema_type *t, struct buf *out);
 void openapi_print_extra_ref(const struct openapi_doc *d, enum openapi_extra extra,
                              struct buf *out);
+/* What a subresource takes and answers: its own type, or that of the kind. */
+const struct schema_type *openapi_sub_type(const struct schema_resource *kind,
+                                           const struct schema_sub *sub);
 /* The extra a field's value is; 0 = none. */
 unsigned openapi_extra_of(const struct schema_field *f);
 /* The paths of a kind, "path":{...} with commas between them. */

@@ -305,7 +305,7 @@ void openapi_print_paths(const struct openapi_doc *d, const struct schema_resour
             continue;
         }
         t.sub = schema_text(subs + i, subs[i].name);
-        t.body = schema_at(subs + i, subs[i].type);
+        t.body = openapi_sub_type(kind, subs + i);
         buf_append_byte(out, ',');
         print_path(d, &t, subs[i].verbs, true, POST, DELETE, out);
     }

@@ -77,6 +77,13 @@ void openapi_print_extra_ref(const struct openapi_doc *d, enum openapi_extra ext
                extras[extra_index(extra)].name);
 }
 
+const struct schema_type *openapi_sub_type(const struct schema_resource *kind,
+                                           const struct schema_sub *sub)
+{
+    const struct schema_type *own = schema_at(sub, sub->type);
+    return own == NULL ? schema_at(kind, kind->type) : own;
+}
+
 unsigned openapi_extra_of(const struct schema_field *f)
 {
     switch (f->kind) {

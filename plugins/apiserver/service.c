@@ -140,13 +140,20 @@ static uint32_t pick_lower(uint32_t count, uint32_t max, uint32_t part)
     return count <= 16 ? 0 : n < 16 ? 16 : n > max ? max : n;
 }
 
+/* The first address is that of the service `kubernetes`, which may not have it yet. */
+static uint32_t pick_lower_address(uint32_t count)
+{
+    uint32_t n = pick_lower(count, 256, 16);
+    return n == 0 ? 1 : n;
+}
+
 static void pick_open(struct exchange *ex, struct allocation *a)
 {
     const struct service_ranges *r = &ex->api->ranges;
     if (a->addresses.count == 0) {
         a->ex = ex;
         a->addresses = (struct pool){.count = r->addresses.count,
-                                     .lower = pick_lower(r->addresses.count, 256, 16)};
+                                     .lower = pick_lower_address(r->addresses.count)};
         a->ports =
             (struct pool){.count = r->port_count, .lower = pick_lower(r->port_count, 128, 32)};
     }
@@ -468,6 +475,7 @@ void service_taken(struct exchange *ex, struct allocation *a, const struct objec
     if (pool_learn(&a->addresses, &ex->arena) != 0 || pool_learn(&a->ports, &ex->arena) != 0) {
         exchange_no_memory(ex);
     } else {
+        pool_take(&a->addresses, 0);
         learn_page(a, (struct kvp_bytes){NULL, 0}, 0);
     }
 }

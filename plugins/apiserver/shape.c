@@ -12,12 +12,12 @@
 /* ---- the choice ---------------------------------------------------------------------------- */
 
 /* What a request's resource can be shown as: kinds that are not stored have no tables, and a
- * subresource with a type of its own is shown as it is. */
+ * subresource with a type of its own is shown as it is, unless that is a scale. */
 static unsigned shape_can(const struct request *r)
 {
+    const struct schema_type *body = request_body_type(r);
     bool stored = (r->kind->verbs & SCHEMA_VERB_GET) != 0;
-    bool own = r->type != schema_at(r->kind, r->kind->type) ||
-               (r->subkind != NULL && schema_at(r->subkind, r->subkind->type) != r->type);
+    bool own = body != r->type && body != schema_type(SCHEMA_AUTOSCALING_V1_SCALE);
     return own ? 0 : MEDIA_CAN_PARTIAL | (stored ? MEDIA_CAN_TABLE : 0);
 }
 
@@ -95,6 +95,17 @@ static void shape_partial(struct exchange *ex, const struct object *o, struct bu
     buf_append_byte(out, '}');
 }
 
+/* The same of a stored value, which need not be decoded for it. */
+static int shape_partial_stored(struct exchange *ex, struct slice value, int64_t revision,
+                                struct arena *scratch, struct buf *out, struct errmsg *e)
+{
+    shape_head(ex, "PartialObjectMetadata", out);
+    buf_append_str(out, ",\"metadata\":");
+    int rc = stored_print_metadata(ex->request.type, value, revision, scratch, out, e);
+    buf_append_byte(out, '}');
+    return rc == 0 && out->failed ? ERR_NOMEM : rc;
+}
+
 static void shape_row(struct exchange *ex, const struct object *o, bool metadata,
                       struct arena *scratch, struct buf *out)
 {
@@ -152,6 +163,11 @@ static void shape_object(struct exchange *ex, const struct object *o, bool first
     }
 }
 
+void shape_print_object(struct exchange *ex, const struct object *o, struct buf *out)
+{
+    shape_object(ex, o, true, false, &ex->arena, out);
+}
+
 static int shape_decode(struct exchange *ex, struct slice value, int64_t revision,
                         struct arena *scratch, struct object *o, struct errmsg *e)
 {
@@ -173,6 +189,9 @@ int shape_print(struct exchange *ex, struct slice value, int64_t revision, bool 
     }
     if (whole) {
         return stored_print(ex->request.type, value, revision, false, scratch, out, e);
+    }
+    if (ex->media.shape == MEDIA_PARTIAL && revision > 0) {
+        return shape_partial_stored(ex, value, revision, scratch, out, e);
     }
     int rc = shape_decode(ex, value, revision, scratch, &o, e);
     if (rc == 0) {
@@ -244,16 +263,15 @@ int shape_list_item(struct exchange *ex, struct slice value, int64_t revision,
     if (ex->media.shape == MEDIA_WHOLE || ex->media.shape == MEDIA_PARTIAL) {
         return stored_print(ex->request.type, value, revision, true, scratch, out, e);
     }
+    if (ex->media.shape == MEDIA_PARTIAL_LIST) {
+        return shape_partial_stored(ex, value, revision, scratch, out, e);
+    }
     int rc = shape_decode(ex, value, revision, scratch, &o, e);
-    if (rc != 0) {
-        return rc;
-    }
-    if (ex->media.shape == MEDIA_TABLE) {
+    if (rc == 0) {
         shape_row(ex, &o, false, scratch, out);
-    } else {
-        shape_partial(ex, &o, out);
+        rc = out->failed ? ERR_NOMEM : 0;
     }
-    return out->failed ? ERR_NOMEM : 0;
+    return rc;
 }
 
 void shape_list_end(struct buf *out)

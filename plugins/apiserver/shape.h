@@ -20,6 +20,8 @@ bool shape_allows_list(struct exchange *ex);
  * cleared. 0, ERR_NOMEM, or ERR_INVALID with the sentence. */
 int shape_print(struct exchange *ex, struct slice value, int64_t revision, bool first,
                 struct arena *scratch, struct buf *out, struct errmsg *e);
+/* The same for an object that is no stored value, such as a scale; failure is the buffer's. */
+void shape_print_object(struct exchange *ex, const struct object *o, struct buf *out);
 /* Appends an object without content, to tell of a revision; ends_initial: with the annotation that
  * ends the initial events. 0 or ERR_NOMEM. */
 int shape_print_bookmark(struct exchange *ex, int64_t revision, bool ends_initial, bool first,

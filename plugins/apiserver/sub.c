@@ -1,6 +1,7 @@
 /* sub.c - which function a subresource has, and what these functions share. */
 #include "plugins/apiserver/sub.h"
 
+#include "plugins/apiserver/shape.h"
 #include "plugins/apiserver/stored.h"
 
 static const struct {
@@ -91,8 +92,11 @@ void sub_read(struct exchange *ex, void (*then)(struct exchange *ex, const struc
 void sub_answer_object(struct exchange *ex, int code, const struct object *o)
 {
     struct buf out;
+    if (!shape_allows_object(ex)) {
+        return;
+    }
     buf_init(&out);
-    object_encode(o, &out);
+    shape_print_object(ex, o, &out);
     if (out.failed) {
         exchange_no_memory(ex);
     } else {

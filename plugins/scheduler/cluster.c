@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "plugins/scheduler/queue.h"
+
 void sched_cluster_init(struct sched_cluster *c)
 {
     *c = (struct sched_cluster){0};
@@ -265,6 +267,7 @@ int sched_cluster_pod_set(struct sched_cluster *c, struct sched_pod *p)
         return ERR_NOMEM;
     }
     struct slice nominated = p->nominated;
+    p->serial = ++c->serials;
     if (before != NULL) {
         bool same = slice_eq(before->uid, p->uid);
         bool assumed = before->assumed && p->node_name.len == 0;
@@ -272,6 +275,9 @@ int sched_cluster_pod_set(struct sched_cluster *c, struct sched_pod *p)
         struct sched_node *nominee = before->nominee;
         p->waiting = before->waiting;
         before->waiting = NULL;
+        if (p->waiting != NULL) {
+            p->waiting->pod = p;
+        }
         if (same && home != NULL && assumed) {
             p->assumed = true;
             p->assumed_revision = before->assumed_revision;

@@ -22,6 +22,7 @@ struct sched_cluster {
     bool stale;
     uint64_t version;                /* of the list: nodes came or went */
     uint64_t orders;                 /* given to nodes so far */
+    uint64_t serials;                /* given to pods so far */
     size_t image_nodes;              /* nodes that tell of images */
     size_t affinity_pods, anti_pods; /* on nodes */
     size_t nominations;

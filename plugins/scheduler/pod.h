@@ -55,6 +55,7 @@ struct sched_pod {
     struct arena arena;        /* of terms and of extra resources */
 
     /* Where it is; cluster.h sets these. */
+    uint64_t serial;            /* of this state of it, among all that came */
     struct sched_node *on;      /* assigned or assumed; NULL = nowhere */
     size_t at;                  /* its place in on->pods */
     bool assumed;               /* put there by us, the informer does not show it yet */

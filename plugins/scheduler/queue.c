@@ -165,6 +165,7 @@ int sched_queue_add(struct sched_queue *q, struct sched_pod *p, uint64_t now_ms)
         return ERR_NOMEM;
     }
     w->pod = p;
+    w->priority = p->priority;
     w->since_ms = now_ms;
     w->added_ms = now_ms;
     list_init(&w->in_list);
@@ -191,8 +192,8 @@ void sched_queue_remove(struct sched_queue *q, struct sched_waiting *w)
 void sched_queue_changed(struct sched_queue *q, struct sched_pod *p, bool material, uint64_t now_ms)
 {
     struct sched_waiting *w = p->waiting;
-    bool priority = p->priority != w->pod->priority;
-    w->pod = p;
+    bool priority = p->priority != w->priority;
+    w->priority = p->priority;
     switch (w->place) {
     case SCHED_FLYING:
         w->changed = w->changed || material;

@@ -29,6 +29,7 @@ enum sched_place {
 /* A pod in the queue: reached from the pod (waiting) and back. */
 struct sched_waiting {
     struct sched_pod *pod;
+    int32_t priority; /* the pod's, when it took its place */
     enum sched_place place;
     struct heap_node in_heap;
     struct list in_list; /* parked, gated, flying */
@@ -57,7 +58,8 @@ void sched_queue_init(struct sched_queue *q, uint64_t backoff_min_ms, uint64_t b
 void sched_queue_close(struct sched_queue *q); /* pods keep living, without a place */
 /* Adds a pod that has none, to active or gated. 0 or ERR_NOMEM. */
 int sched_queue_add(struct sched_queue *q, struct sched_pod *p, uint64_t now_ms);
-/* The pod has another state (p->waiting is set): material = not only its status. */
+/* The pod has another state (the cluster has set p->waiting and its pod): material = not only its
+ * status. */
 void sched_queue_changed(struct sched_queue *q, struct sched_pod *p, bool material,
                          uint64_t now_ms);
 /* The next one to try; NULL = none now. It flies. */

@@ -203,7 +203,8 @@ def command_line(tally):
                "lease list", "lease keep-alive", "compaction", "endpoint status", "endpoint health",
                "endpoint hashkv", "member list", "defrag", "alarm list", "alarm disarm", "plugin list",
                "plugin describe", "plugin top", "plugin reload", "plugin enable", "plugin disable",
-               "plugin config", "version", "help"}, "commands")
+               "plugin config", "describe", "apply", "delete", "history", "diff", "undo", "why", "config",
+               "explain-schedule", "version", "help"}, "commands")
         for words in ([], ["--help"], ["-h"], ["help"]):
             status, out, err = run(*words)
             equal((status, err), (OK, ""), f"kvctl {words}")
@@ -220,9 +221,11 @@ def command_line(tally):
             assert f"\nUsage:\n  kvctl {name} " in text, text
             for line in text.splitlines():
                 assert len(line) <= 125, line
-    with tally.case("every option in the help is used in this file"):
-        with open(__file__) as f:
-            source = f.read()
+    with tally.case("every option in the help is used in this file, or where objects are tested"):
+        source = ""
+        for name in (__file__, os.path.join(os.path.dirname(os.path.abspath(__file__)), "test_kvctl_objects.py")):
+            with open(name) as f:
+                source += f.read()
         options = set()
         for name in commands():
             options |= set(re.findall(r"^  .{4}(--[a-z-]+)", run("help", *name.split())[1].decode(), re.M))
@@ -248,6 +251,7 @@ def command_line(tally):
             ([""], BAD_ARGS, "a command is needed, not an empty word"),
             (["lease", ""], BAD_ARGS, "a command is needed, not an empty word"),
             (["lease", "frob"], BAD_ARGS, 'there is no command "lease frob"'),
+            (["explain-schedule", "a/b", "--namespace", "c"], BAD_ARGS, "the namespace is given twice"),
             (["help", "frob"], BAD_ARGS, 'there is no command "frob"'),
             (["--frob", "get", "a"], BAD_ARGS, "unknown flag: --frob"),
             (["get", "a", "--frob"], BAD_ARGS, "unknown flag: --frob"),

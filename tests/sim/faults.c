@@ -236,7 +236,7 @@ void faults_step(struct world *w)
         } else if (rand_chance(r, 0.0001)) {
             change_membership(w);
         }
-        if (w->plugin_model != NULL) {
+        if (w->plugin_model != NULL || w->plane != NULL) {
             if (rand_chance(r, 0.0004)) {
                 comeback_begin(w);
             }

@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "tests/sim/plane.h"
 #include "tests/sim/plugin_check.h"
 #include "tests/sim/suite.h"
 #include "tests/sim/world.h"
@@ -80,6 +81,13 @@ static void run_child(const struct sim_options *o, const char *dir)
                (unsigned long long)c.expired, (unsigned long long)c.scribed,
                (unsigned long long)c.fenced);
     }
+    if (clean && o->verbose && world.plane != NULL) {
+        struct plane_counts c = plane_model_counts(world.plane);
+        printf("  plane: pods %llu bound %llu ready %llu replica sets %llu events %llu, %llu ms\n",
+               (unsigned long long)c.pods, (unsigned long long)c.bound, (unsigned long long)c.ready,
+               (unsigned long long)c.replicasets, (unsigned long long)c.events,
+               (unsigned long long)world.now_ms);
+    }
     fflush(stdout);
     _exit(clean ? 0 : 1); /* crashed members leak on purpose: no leak check */
 }
@@ -118,9 +126,9 @@ static bool run_seed(const struct sim_options *o, bool quiet)
         }
         printf(
             "  rerun: kvd-sim --members %u --seed %llu --count 1 --ms %llu --bugs %u --plugins %d "
-            "--verbose\n",
+            "--plane %d --verbose\n",
             o->members, (unsigned long long)o->seed, (unsigned long long)o->fault_ms, o->bugs,
-            o->plugins);
+            o->plugins, o->plane);
     }
     return clean;
 }
@@ -160,6 +168,7 @@ static int run_suite(void)
         struct sim_options o = {.seed = suite_seeds[n].seed,
                                 .members = suite_seeds[n].members,
                                 .plugins = suite_seeds[n].plugins,
+                                .plane = suite_seeds[n].plane,
                                 .fault_ms = FAULT_MS_DEFAULT};
         if (!run_seed(&o, false)) {
             printf("  kept because: %s\n", suite_seeds[n].why);
@@ -255,13 +264,15 @@ int main(int argc, char **argv)
             o.fault_ms = number(argv[++i]);
         } else if (strcmp(word, "--plugins") == 0 && more) {
             plugins = (int)number(argv[++i]);
+        } else if (strcmp(word, "--plane") == 0 && more) {
+            o.plane = number(argv[++i]) != 0;
         } else if (strcmp(word, "--bugs") == 0 && more) {
             o.bugs = (unsigned)number(argv[++i]);
         } else {
-            fprintf(
-                stderr,
-                "usage: kvd-sim [--members 1|3] [--seed N] [--count N | --seconds N] [--ms N] "
-                "[--plugins 0|1] [--bugs BITS] [--verbose]\n       kvd-sim --suite | --planted\n");
+            fprintf(stderr,
+                    "usage: kvd-sim [--members 1|3] [--seed N] [--count N | --seconds N] [--ms N] "
+                    "[--plugins 0|1] [--plane 0|1] [--bugs BITS] [--verbose]\n       kvd-sim "
+                    "--suite | --planted\n");
             return 2;
         }
     }

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "proto/codec.h"
 #include "proto/etcd/kv.pb-c.h"
+#include "tests/sim/plane.h"
 #include "tests/sim/plugins.h"
 
 enum {
@@ -167,7 +168,12 @@ static bool on_events(void *data, void *watcher_data, int64_t revision,
         bool deleted = event->type == MVCCPB__EVENT__EVENT_TYPE__DELETE;
         struct history_event e = {.revision = event->kv->mod_revision,
                                   .key = client_parse_key(key)};
-        if (!deleted) {
+        if (e.key >= PLUGIN_KEYS_END && w->plane != NULL) {
+            e = plane_history_event(key, value, deleted, e.revision);
+            if (m->watch_at == w->history.event_count) {
+                plane_model_event(w->plane, key, value, deleted, e.revision);
+            }
+        } else if (!deleted) {
             e.value = plugin_is_key(e.key) ? plugin_parse_value(e.key, value, event->kv->lease)
                                            : client_parse_value(value);
         }
@@ -305,7 +311,7 @@ void member_start(struct member *m, bool founding)
         }
     }
     m->alive = true;
-    if (w->options.plugins) {
+    if (w->options.plugins || w->options.plane) {
         plugins_start(m);
     }
     if (node_start(&node, &m->node, &e) != 0) {

@@ -51,6 +51,11 @@ void spies_turn(struct plugins *p)
     turning = p;
 }
 
+struct plugins *spies_turning(void)
+{
+    return turning;
+}
+
 static void fail(const struct spy *s, const char *what)
 {
     history_fail(&s->plugins->member->world->history, "member %u: plugin %s: %s",

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "plugins/host/cache.h"
+#include "tests/sim/plane.h"
 
 enum { TURNS_MAX = 4, PAGE_ROWS = 2 /* of a cache's list: there are only 8 keys */ };
 
@@ -25,6 +26,7 @@ void plugins_start(struct member *m)
     p->member = m;
     m->plugins = p;
     list_init(&p->spies);
+    list_init(&p->plane);
     sim_service_init(&p->service, m);
     spies_register();
     cache_page_rows = PAGE_ROWS;
@@ -35,6 +37,10 @@ void plugins_start(struct member *m)
                                    .seed = rand_u64(&w->rand)};
     if (host_new(&options, &p->host, &e) != 0) {
         history_fail(&w->history, "member %u: host_new: %s", m->number, e.text);
+        return;
+    }
+    if (w->plane != NULL) {
+        plane_load(p);
         return;
     }
     load(p, "static:hello");
@@ -57,9 +63,10 @@ static void on_host_stopped(void *data)
     p->host = NULL;
     /* Who gets no time for that long is left behind by the host. */
     bool in_time = w->now_ms - p->stop_ms < PLUGIN_STOP_MS_MAX;
-    if (in_time && (!sim_service_idle(&p->service) || !list_empty(&p->spies))) {
+    bool ended = list_empty(&p->spies) && plane_has_ended(p);
+    if (in_time && (!sim_service_idle(&p->service) || !ended)) {
         history_fail(&w->history, "member %u: the plugins' end left %s behind", p->member->number,
-                     list_empty(&p->spies) ? "requests" : "a plugin");
+                     ended ? "requests" : "a plugin");
     }
 }
 
@@ -108,6 +115,7 @@ void plugins_abandon(struct member *m)
     m->plugins = NULL;
     if (p != NULL) {
         spies_abandon(p);
+        plane_abandon(p);
         sim_service_abandon(&p->service);
         /* p and what the host holds stay, as all of a crashed member does */
     }
@@ -121,6 +129,9 @@ bool plugins_quiet(struct member *m)
         return false;
     }
     bool leads = m->role == NODE_LEADER;
+    if (m->world->plane != NULL) {
+        return plane_is_quiet(p, leads);
+    }
     size_t n = host_list(p->host, rows, PLUGIN_KINDS);
     for (size_t i = 0; i < n; i++) {
         if (rows[i].requests > 0 || rows[i].state != (leads ? HOST_LEADING : HOST_READY)) {

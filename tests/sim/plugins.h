@@ -16,6 +16,7 @@ struct plugins {
     struct sim_service service;
     struct plugin_host *host; /* NULL: stopped */
     struct list spies;        /* struct spy: initialised, not ended */
+    struct list plane;        /* struct plane_spy: the same, in runs with a control plane */
     uint64_t late_until_ms;   /* the plugins' threads get no time */
     bool stopping;
     uint64_t stop_ms;
@@ -38,6 +39,7 @@ bool plugins_quiet(struct member *m);
 void spies_register(void);
 /* The host whose callbacks run from now on; NULL = none. */
 void spies_turn(struct plugins *p);
+struct plugins *spies_turning(void);
 /* Has every spied cache looked at; after a turn spies_same tells. */
 void spies_compare(struct plugins *p);
 bool spies_same(const struct plugins *p);

@@ -7,11 +7,11 @@
 #include "tests/sim/world.h"
 
 const struct suite_seed suite_seeds[] = {
-    {1, 1, false, "a first run of one member"},
-    {3, 1, false, "a first run of three members"},
-    {1, 1, true, "a first run of one member with plugins"},
-    {3, 1, true, "a first run of three members with plugins"},
-    {0, 0, false, NULL},
+    {1, 1, false, false, "a first run of one member"},
+    {3, 1, false, false, "a first run of three members"},
+    {1, 1, true, false, "a first run of one member with plugins"},
+    {3, 1, true, false, "a first run of three members with plugins"},
+    {0, 0, false, false, NULL},
 };
 
 const struct suite_bug suite_planted[] = {

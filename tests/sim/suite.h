@@ -10,6 +10,7 @@ struct suite_seed {
     unsigned members; /* 0 ends the list */
     uint64_t seed;
     bool plugins;
+    bool plane;
     const char *why;
 };
 extern const struct suite_seed suite_seeds[];

@@ -5,12 +5,14 @@
 #include "base/alloc.h"
 #include "base/hashmap.h"
 #include "kv/epoch.h"
+#include "tests/sim/plane.h"
 #include "tests/sim/plugin_scribe.h"
 #include "tests/sim/plugins.h"
 
 enum {
     CONVERGE_MS_MAX = 90000,
-    QUIET_AFTER_MS = 5000 /* clients go on so long after healing */
+    PLANE_CONVERGE_MS_MAX = 600000, /* controllers wait longer after failures */
+    QUIET_AFTER_MS = 5000           /* clients go on so long after healing */
 };
 
 static void step(struct world *w)
@@ -58,10 +60,12 @@ static bool belongs(struct member *leader, unsigned number)
 /* Looked at last, when all else is quiet. */
 static bool plugins_converged(struct world *w, struct member *leader)
 {
-    if (w->plugin_model == NULL) {
+    char why[200];
+    if (w->plugin_model == NULL && w->plane == NULL) {
         return true;
     }
-    if (!plugin_model_settled(w->plugin_model)) {
+    if (w->plugin_model != NULL ? !plugin_model_settled(w->plugin_model)
+                                : !plane_model_settled(w->plane, why, sizeof(why))) {
         return false;
     }
     for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
@@ -119,7 +123,11 @@ static void not_converged(struct world *w)
     if (w->plugin_model != NULL && !plugin_model_settled(w->plugin_model) && at < sizeof(text)) {
         snprintf(text + at, sizeof(text) - at, " keys of plugins are not as they leave them");
     }
-    history_fail(&w->history, "no convergence:%s", text);
+    char why[200] = "";
+    if (w->plane != NULL) {
+        (void)plane_model_settled(w->plane, why, sizeof(why));
+    }
+    history_fail(&w->history, "no convergence:%s %s", text, why);
 }
 
 /* HashKV of the newest revision, which etcd's clients compare between members. */
@@ -207,8 +215,9 @@ bool world_run(struct world *w, const struct sim_options *options, const char *d
                 ((options->bugs & SIM_BUG_NO_STAMP) != 0 ? HOST_BUG_NO_STAMP : 0);
 #endif
     w->faults = w->clients = true;
-    w->plugin_model = options->plugins ? plugin_model_new(&w->history) : NULL;
-    scribe_quiet = false;
+    w->plane = options->plane ? plane_model_new(&w->history) : NULL;
+    w->plugin_model = options->plugins && !options->plane ? plugin_model_new(&w->history) : NULL;
+    scribe_quiet = plane_user_final = false;
     struct sim_net_options network = faults_network(w);
     w->net = sim_net_new(&network);
     for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
@@ -228,8 +237,8 @@ bool world_run(struct world *w, const struct sim_options *options, const char *d
         step(w);
     }
     w->clients = false;
-    scribe_quiet = true;
-    end = w->now_ms + CONVERGE_MS_MAX;
+    scribe_quiet = plane_user_final = true;
+    end = w->now_ms + (w->plane != NULL ? PLANE_CONVERGE_MS_MAX : CONVERGE_MS_MAX);
     while (!w->history.failed && !converged(w)) {
         step(w);
         if (w->now_ms >= end) {
@@ -242,7 +251,7 @@ bool world_run(struct world *w, const struct sim_options *options, const char *d
     if (!w->history.failed) {
         history_verify(&w->history, kv_revision(leader_of(w)->kv));
     }
-    if (w->plugin_model != NULL) {
+    if (w->plugin_model != NULL || w->plane != NULL) {
         end_plugins(w);
     }
     return !w->history.failed;

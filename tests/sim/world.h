@@ -24,6 +24,7 @@ struct world;
 struct member;
 struct plugins;
 struct plugin_model;
+struct plane_model;
 
 /* Planted bugs beside those of enum node_bug. */
 enum sim_bug {
@@ -37,6 +38,7 @@ struct sim_options {
     unsigned members;  /* 1 or 3 voters at the start */
     uint64_t fault_ms; /* virtual time under faults */
     bool plugins;      /* every member runs some */
+    bool plane;        /* every member runs the control plane instead */
     unsigned bugs;     /* planted bugs (enum node_bug, enum sim_bug), debug builds */
     bool verbose;
 };
@@ -156,7 +158,8 @@ struct world {
     bool clients;
     bool disk_full_phase;
     bool cut[SIM_MEMBERS_MAX + 1][SIM_MEMBERS_MAX + 1]; /* [from][to] */
-    struct plugin_model *plugin_model;                  /* NULL = no plugins in this run */
+    struct plugin_model *plugin_model;                  /* NULL = none of those in this run */
+    struct plane_model *plane;                          /* NULL = no control plane in this run */
     struct comeback comeback;
     char dir[160];
 };

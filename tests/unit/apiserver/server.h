@@ -19,6 +19,15 @@ static inline void server_failed(const char *file, int line)
     _fail(file, line);
 }
 
+/* What the leader makes: namespaces, priority classes, the service `kubernetes` with its Endpoints
+ * and slice. */
+#define SERVER_OBJECTS 9
+static inline size_t server_count(void)
+{
+    return t_count("/registry/namespaces/") + t_count("/registry/priorityclasses/") +
+           t_count("/registry/services/") + t_count("/registry/endpointslices/");
+}
+
 /* A leader with its namespaces, and with the account that pods of `default` run as, which a
  * controller makes. */
 static inline void server_open(const char *options)
@@ -26,10 +35,10 @@ static inline void server_open(const char *options)
     t_on_failure(server_failed);
     t_open(kvplugin_entry(), options);
     t_lead(3);
-    for (int ms = 0; t_count("/registry/namespaces/") < 4 && ms < SERVER_WAIT_MS; ms++) {
+    for (int ms = 0; server_count() < SERVER_OBJECTS && ms < SERVER_WAIT_MS; ms++) {
         t_advance(1);
     }
-    t_expect_int(t_count("/registry/namespaces/"), 4);
+    t_expect_int(server_count(), SERVER_OBJECTS);
     t_put("/registry/serviceaccounts/default/default",
           "{\"kind\":\"ServiceAccount\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"default\","
           "\"namespace\":\"default\",\"uid\":\"sa\"}}");

@@ -5,6 +5,7 @@
 
 #define SEEDS 8u
 #define SVCS  "/api/v1/namespaces/default/services"
+#define PCS   "/apis/scheduling.k8s.io/v1/priorityclasses"
 #define IPS   "/registry/kvd.io/serviceips/"
 #define PORTS "/registry/kvd.io/nodeports/"
 
@@ -138,7 +139,7 @@ static void give_story(void)
             "\"example.com\"}}");
     expect_part(a, 201, "\"externalName\":\"example.com\"");
     t_expect(strstr(a.body, "clusterIP") == NULL && strstr(a.body, "ipFamilies") == NULL);
-    t_expect_int(t_count(IPS), 2);
+    t_expect_int(t_count(IPS), 3);
     /* To an external name and back. */
     expect_answer("PUT", SVCS "/a", svc("a", "\"type\":\"ExternalName\",\"externalName\":\"x.y\","),
                   200, "ExternalName");
@@ -146,7 +147,7 @@ static void give_story(void)
     expect_answer("PUT", SVCS "/a", svc("a", "\"clusterIP\":\"10.96.0.10\","), 422,
                   "already allocated");
     expect_answer("PUT", SVCS "/a", svc("a", ""), 200, "\"clusterIP\":\"10.");
-    t_expect_int(t_count(IPS), 2);
+    t_expect_int(t_count(IPS), 3);
     /* Given back. */
     expect_answer("DELETE", SVCS "/b?dryRun=All", "", 200, NULL);
     t_expect_value(IPS "10.96.0.10", "default/b");
@@ -245,7 +246,8 @@ static void services_get_ports(void **state)
     t_for_each_seed(SEEDS, port_story);
 }
 
-/* Six addresses and three ports for more services than that, asked for all at once. */
+/* Six addresses, one of them of `kubernetes`, and three ports for more services than that, asked
+ * for all at once. */
 static void scarce_story(void)
 {
     struct t_http *x[10];
@@ -266,8 +268,8 @@ static void scarce_story(void)
             t_fail_test("%u: %s", a.status, a.body);
         }
     }
-    t_expect_int(t_count("/registry/services/specs/default/"), made);
-    t_expect_int(t_count(IPS), made);
+    t_expect_int(t_count("/registry/services/specs/default/"), made + 1);
+    t_expect_int(t_count(IPS), made + 1);
     /* All that are left can be had, one after the other. */
     for (size_t i = 0; t_count(IPS) < 6 && i < 6; i++) {
         snprintf(name, sizeof name, "t%zu", i);
@@ -276,7 +278,7 @@ static void scarce_story(void)
     expect_answer("POST", SVCS, svc("one-more", ""), 500,
                   "Internal error occurred: failed to allocate a serviceIP: range is full");
     expect_answer("DELETE", SVCS, "", 200, NULL);
-    t_expect_int(t_count("/registry/kvd.io/"), 0);
+    t_expect_int(t_count(IPS) + t_count(PORTS), 0);
     t_close();
 }
 
@@ -309,13 +311,66 @@ static void chaos_story(void)
     }
     t_chaos(0);
     expect_answer("DELETE", SVCS, "", 200, NULL);
-    t_expect_int(t_count("/registry/kvd.io/"), 0);
+    t_expect_int(t_count(IPS) + t_count(PORTS), 0);
     t_close();
 }
 
 static void nothing_is_left_over(void **state)
 {
     t_for_each_seed(60, chaos_story);
+}
+
+/* The leader makes the service `kubernetes` and says where it is reached, again when it is gone. */
+static void kubernetes_story(void)
+{
+    server_open("insecure-allow-all=true,advertise=10.1.2.3:6443");
+    struct asked a = ask("GET", SVCS "/kubernetes", "");
+    expect_part(a, 200, "\"labels\":{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}");
+    expect_part(a, 200,
+                "\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
+                "\"targetPort\":6443}],\"clusterIP\":\"10.96.0.1\",\"clusterIPs\":[\"10.96.0.1\"],"
+                "\"type\":\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"IPv4\"],"
+                "\"ipFamilyPolicy\":\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"}");
+    t_expect_value(IPS "10.96.0.1", "default/kubernetes");
+    expect_answer("GET", "/api/v1/namespaces/default/endpoints/kubernetes", "", 200,
+                  "\"subsets\":[{\"addresses\":[{\"ip\":\"10.1.2.3\"}],\"ports\":[{\"name\":"
+                  "\"https\",\"port\":6443,\"protocol\":\"TCP\"}]}]");
+    const char *slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    a = ask("GET", slice, "");
+    expect_part(a, 200, "\"kubernetes.io/service-name\":\"kubernetes\"");
+    expect_part(a, 200,
+                "\"endpoints\":[{\"addresses\":[\"10.1.2.3\"],\"conditions\":{\"ready\":true}}],"
+                "\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":6443}]");
+    expect_answer("GET", PCS "/system-node-critical", "", 200, "\"value\":2000001000");
+    /* Nothing to do: nothing is written. */
+    int64_t before = t_revision();
+    t_advance(120000);
+    t_expect_int(t_revision(), before);
+    /* Another member comes and goes. */
+    t_put("/registry/kvd.io/apiservers/other", "10.1.2.1:6443");
+    t_advance(1000);
+    expect_answer("GET", slice, "", 200,
+                  "\"endpoints\":[{\"addresses\":[\"10.1.2.1\"],\"conditions\":{\"ready\":true}},{"
+                  "\"addresses\":[\"10.1.2.3\"]");
+    t_put("/registry/kvd.io/apiservers/elsewhere", "10.1.2.9:7443");
+    t_put("/registry/kvd.io/apiservers/nonsense", "x");
+    t_delete("/registry/kvd.io/apiservers/other");
+    t_advance(1000);
+    expect_answer("GET", slice, "", 200, "\"endpoints\":[{\"addresses\":[\"10.1.2.3\"]");
+    /* What is gone comes back. */
+    expect_answer("DELETE", SVCS "/kubernetes", "", 200, NULL);
+    expect_answer("DELETE", slice, "", 200, NULL);
+    expect_answer("DELETE", PCS "/system-node-critical", "", 200, NULL);
+    t_advance(61000);
+    expect_answer("GET", SVCS "/kubernetes", "", 200, "10.96.0.1");
+    expect_answer("GET", slice, "", 200, "10.1.2.3");
+    expect_answer("GET", PCS "/system-node-critical", "", 200, NULL);
+    t_close();
+}
+
+static void the_server_says_where_it_is(void **state)
+{
+    t_for_each_seed(SEEDS, kubernetes_story);
 }
 
 static void bad_ranges_are_refused(void **state)
@@ -331,7 +386,7 @@ int main(void)
         cmocka_unit_test(ranges_are_read),        cmocka_unit_test(pools_empty_from_above),
         cmocka_unit_test(services_get_addresses), cmocka_unit_test(services_get_ports),
         cmocka_unit_test(the_last_one_is_found),  cmocka_unit_test(nothing_is_left_over),
-        cmocka_unit_test(bad_ranges_are_refused),
+        cmocka_unit_test(bad_ranges_are_refused), cmocka_unit_test(the_server_says_where_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* plane.c - the test bed of plane.h. */
 #include "tests/unit/plane/plane.h"
 
+#include "base/err.h"
 #include "base/log.h"
 #include "plugins/object/encode.h"
 #include "tests/unit/plugins/host_fixture.h"
@@ -101,9 +102,9 @@ void plane_settle(void)
     }
 }
 
-void plane_turns(uint32_t count)
+void plane_turns(unsigned n)
 {
-    for (uint32_t n = 0; n < count; n++) {
+    for (unsigned i = 0; i < n; i++) {
         (void)host_turn(hf.host, plane.now_ms);
         uv_run(&hf.f->loop, UV_RUN_NOWAIT);
     }
@@ -333,6 +334,57 @@ void plane_lead(void)
     host_role(hf.host, true, ++hf.f->term);
     plane_settle();
     plane_check(HOST_LEADING);
+}
+
+static void plane_on_admin(struct plugin_admin_req *r, const struct plugin_admin_result *result)
+{
+    if (result->err != 0) {
+        fail_msg("%s", result->why != NULL ? result->why : err_text(result->err));
+    }
+    *(bool *)r->data = true;
+}
+
+static void plane_switch(const char *plugin, bool on)
+{
+    struct plugin_admin *a = host_admin(hf.host);
+    bool done = false;
+    struct plugin_admin_req r = {.data = &done, .cb = plane_on_admin};
+    (on ? a->enable : a->disable)(a, &r, plugin);
+    for (int i = 0; i < 1000 && !done; i++) {
+        plane_settle();
+    }
+    assert_true(done);
+    plane_settle();
+}
+
+void plane_disable(const char *plugin)
+{
+    plane_switch(plugin, false);
+}
+
+void plane_enable(const char *plugin)
+{
+    plane_switch(plugin, true);
+}
+
+static void plane_on_compacted(struct service_job *j, int err, int64_t revision,
+                               const struct service_hash *hash)
+{
+    (void)revision, (void)hash;
+    assert_int_equal(err, 0);
+    *(bool *)j->data = true;
+}
+
+void plane_compact(void)
+{
+    struct service *s = hf.f->service;
+    bool done = false;
+    struct service_job job = {.data = &done, .cb = plane_on_compacted};
+    s->compact(s, &job, s->revision(s), false);
+    for (int i = 0; i < 1000 && !done; i++) {
+        plane_settle();
+    }
+    assert_true(done);
 }
 
 void plane_restart(void)

@@ -65,6 +65,11 @@ void plane_follow(void);
 void plane_lead(void);
 /* All plugins end and are loaded again, as when the process is restarted. The store stays. */
 void plane_restart(void);
+/* One plugin ends and stays away, until it is enabled again: with its options, as it was. */
+void plane_disable(const char *plugin);
+void plane_enable(const char *plugin);
+/* Compacts the store at its present revision: who watches from before gets 410. */
+void plane_compact(void);
 /* The plugin's state as `kvctl plugin list` shows it: "leading", "refused", ... */
 const char *plane_state(const char *plugin);
 
@@ -73,9 +78,9 @@ const char *plane_state(const char *plugin);
 uint64_t plane_now_ms(void);
 /* Runs what is due now. */
 void plane_settle(void);
-/* At most so many turns of what is due now: to stop in the middle of things. */
-void plane_turns(uint32_t count);
 void plane_advance(uint64_t ms);
+/* A few turns of plugins and store, each as small as can be: to stop in the middle of things. */
+void plane_turns(unsigned n);
 /* Until the condition holds, at most so many milliseconds; false: it never did. */
 typedef bool plane_condition(void *data);
 bool plane_until(plane_condition *condition, void *data, uint64_t ms);

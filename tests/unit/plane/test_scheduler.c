@@ -1,0 +1,266 @@
+/* test_scheduler.c - pods get their nodes: the scheduler with the API server, in virtual time. */
+#include "tests/unit/plane/plane.h"
+
+#define POD SCHEMA_CORE_V1_POD
+
+/* Pods need an account; there is no controller to make one. */
+static void open_with(const char *scheduler)
+{
+    plane_open("apiserver", scheduler, NULL);
+    plane_apply("{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":"
+                "\"default\"}}");
+}
+
+static void node(const char *name, const char *cpu, const char *spec)
+{
+    plane_applyf(
+        "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"%s\",\"labels\":"
+        "{\"kubernetes.io/hostname\":\"%s\"}},\"spec\":{%s}}",
+        name, name, spec);
+    char status[256];
+    snprintf(status, sizeof status,
+             "{\"status\":{\"allocatable\":{\"cpu\":\"%s\",\"memory\":\"8Gi\",\"pods\":\"110\"}}}",
+             cpu);
+    plane_patch(SCHEMA_CORE_V1_NODE, NULL, name, "status", status);
+    /* It is ready: the taint that every new node gets goes, as the controllers would see to. */
+    snprintf(status, sizeof status, "{\"spec\":{%s}}",
+             strstr(spec, "taints") != NULL ? spec : "\"taints\":null");
+    plane_patch(SCHEMA_CORE_V1_NODE, NULL, name, NULL, status);
+}
+
+static void pod(const char *name, const char *cpu, const char *spec)
+{
+    plane_applyf("{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"},\"spec\":{"
+                 "%s\"containers\":[{\"name\":\"c\",\"image\":\"web\",\"resources\":{\"requests\":{"
+                 "\"cpu\":\"%s\"}}}]}}",
+                 name, spec, cpu);
+}
+
+static const char *where(const char *name)
+{
+    return plane_text(POD, "default", name, "spec.nodeName");
+}
+
+/* A member of the condition PodScheduled. */
+static const char *scheduled(const char *name, const char *member)
+{
+    for (int i = 0; i < 8; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "status.conditions[%d].type", i);
+        if (strcmp(plane_text(POD, "default", name, path), "PodScheduled") == 0) {
+            snprintf(path, sizeof path, "status.conditions[%d].%s", i, member);
+            return plane_text(POD, "default", name, path);
+        }
+    }
+    return "";
+}
+
+static void pods_get_nodes(void **state)
+{
+    open_with("scheduler");
+    node("n1", "4", "");
+    node("n2", "4", "");
+    for (int i = 0; i < 8; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", i);
+        pod(name, "1", "");
+    }
+    for (int i = 0; i < 8; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", i);
+        PLANE_UNTIL(where(name)[0], 2000);
+        assert_string_equal(scheduled(name, "status"), "True");
+        PLANE_UNTIL(plane_events("default", name, "Scheduled") == 1, 5000);
+        assert_int_equal(plane_events("default", name, "FailedScheduling"), 0);
+    }
+    assert_int_equal(plane_count(POD, "default", "fieldSelector=spec.nodeName%3Dn1"), 4);
+    assert_int_equal(plane_count(POD, "default", "fieldSelector=spec.nodeName%3Dn2"), 4);
+    plane_close();
+}
+
+/* The exact message, one event, and a node when there is room. */
+static void a_pod_too_big_waits_for_room(void **state)
+{
+    open_with("scheduler");
+    node("n1", "2", "");
+    node("n2", "2", "\"unschedulable\":true");
+    pod("small", "1", "");
+    PLANE_UNTIL(where("small")[0], 2000);
+    pod("big", "2", "");
+    PLANE_UNTIL(scheduled("big", "status")[0], 2000);
+    assert_string_equal(scheduled("big", "status"), "False");
+    assert_string_equal(scheduled("big", "reason"), "Unschedulable");
+    assert_string_equal(
+        scheduled("big", "message"),
+        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. no new claims "
+        "to deallocate, preemption: 0/2 nodes are available: 1 No preemption victims found for "
+        "incoming pod, 1 Preemption is not helpful for scheduling.");
+    plane_expect(POD, "default", "big", "status.phase", "Pending");
+    PLANE_UNTIL(plane_events("default", "big", "FailedScheduling") == 1, 5000);
+    plane_advance(60000);
+    assert_string_equal(where("big"), "");
+    assert_int_equal(plane_events("default", "big", "FailedScheduling"), 1); /* nothing happened */
+    plane_delete(POD, "default", "small", "{\"gracePeriodSeconds\":0}");
+    PLANE_UNTIL(where("big")[0], 2000);
+    assert_string_equal(where("big"), "n1");
+    assert_string_equal(scheduled("big", "status"), "True");
+    plane_close();
+}
+
+static void nodes_that_come_later(void **state)
+{
+    open_with("scheduler");
+    pod("p", "1", "");
+    PLANE_UNTIL(scheduled("p", "message")[0], 2000);
+    assert_string_equal(scheduled("p", "message"), "no nodes available to schedule pods");
+    node("n", "4", "\"taints\":[{\"key\":\"k\",\"effect\":\"NoSchedule\"}]");
+    PLANE_UNTIL(strcmp(scheduled("p", "message"), "no nodes available to schedule pods"), 20000);
+    /* It has allocatable only a moment later, but the taint comes first. */
+    assert_non_null(strstr(scheduled("p", "message"), "1 node(s) had untolerated taint(s)"));
+    plane_patch(SCHEMA_CORE_V1_NODE, NULL, "n", NULL, "{\"spec\":{\"taints\":null}}");
+    PLANE_UNTIL(where("p")[0], 20000);
+    plane_close();
+}
+
+static void preemption(void **state)
+{
+    open_with("scheduler");
+    node("n", "2", "");
+    plane_apply("{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{"
+                "\"name\":\"high\"},\"value\":1000}");
+    plane_apply("{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{"
+                "\"name\":\"polite\"},\"value\":2000,\"preemptionPolicy\":\"Never\"}");
+    pod("low1", "1", "");
+    pod("low2", "1", "");
+    PLANE_UNTIL(where("low1")[0] && where("low2")[0], 2000);
+    pod("polite", "1",
+        "\"priority\":2000,\"preemptionPolicy\":\"Never\",\"priorityClassName\":\"polite\",");
+    PLANE_UNTIL(scheduled("polite", "message")[0], 2000);
+    assert_string_equal(scheduled("polite", "message"),
+                        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, "
+                        "preemption: not eligible due to preemptionPolicy=Never.");
+    plane_delete(POD, "default", "polite", NULL);
+    pod("high", "2", "\"priority\":1000,\"priorityClassName\":\"high\",");
+    PLANE_UNTIL(plane_text(POD, "default", "high", "status.nominatedNodeName")[0], 2000);
+    plane_expect(POD, "default", "high", "status.nominatedNodeName", "n");
+    PLANE_UNTIL(plane_text(POD, "default", "low1", "metadata.deletionTimestamp")[0], 2000);
+    PLANE_UNTIL(plane_text(POD, "default", "low2", "metadata.deletionTimestamp")[0], 2000);
+    PLANE_UNTIL(plane_events("default", "low1", "Preempted") == 1, 5000);
+    bool marked = false;
+    for (int i = 0; i < 4; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "status.conditions[%d].message", i);
+        marked = marked || strcmp(plane_text(POD, "default", "low1", path),
+                                  "default-scheduler: preempting to accommodate a higher priority "
+                                  "pod") == 0;
+    }
+    assert_true(marked);
+    /* No kubelet is there: the test ends them, as one would. A newcomer does not take the room. */
+    pod("late", "1", "");
+    plane_delete(POD, "default", "low1", "{\"gracePeriodSeconds\":0}");
+    plane_advance(3000);
+    assert_string_equal(where("late"), "");
+    assert_string_equal(where("high"), "");
+    plane_delete(POD, "default", "low2", "{\"gracePeriodSeconds\":0}");
+    PLANE_UNTIL(where("high")[0], 20000);
+    plane_expect(POD, "default", "high", "status.nominatedNodeName", "");
+    assert_string_equal(where("late"), "");
+    plane_close();
+}
+
+static void gates_and_other_schedulers(void **state)
+{
+    open_with("scheduler");
+    node("n", "2", "");
+    pod("gated", "1", "\"schedulingGates\":[{\"name\":\"example.com/wait\"}],");
+    pod("other", "1", "\"schedulerName\":\"another\",");
+    pod("ours", "1", "");
+    PLANE_UNTIL(where("ours")[0], 2000);
+    plane_advance(10000);
+    assert_string_equal(where("gated"), "");
+    assert_string_equal(where("other"), "");
+    plane_patch(POD, "default", "gated", NULL, "{\"spec\":{\"schedulingGates\":null}}");
+    PLANE_UNTIL(where("gated")[0], 2000);
+    assert_string_equal(where("other"), "");
+    plane_close();
+}
+
+/* Leadership changes at every moment of a binding; each pod gets its node, once. */
+static void leaders_change_in_the_middle(void **state)
+{
+    open_with("scheduler");
+    node("n1", "8", "");
+    node("n2", "8", "");
+    for (int i = 0; i < 16; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", i);
+        pod(name, "1", "");
+        for (int k = 0; k < i; k++) {
+            plane_step(1);
+        }
+        plane_follow();
+        plane_lead();
+    }
+    for (int i = 0; i < 16; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", i);
+        PLANE_UNTIL(where(name)[0], 20000);
+    }
+    assert_int_equal(plane_count(POD, "default", "fieldSelector=spec.nodeName%3Dn1"), 8);
+    assert_int_equal(plane_count(POD, "default", "fieldSelector=spec.nodeName%3Dn2"), 8);
+    plane_restart();
+    pod("last", "1", "");
+    PLANE_UNTIL(scheduled("last", "message")[0], 5000);
+    assert_non_null(strstr(scheduled("last", "message"), "2 Insufficient cpu"));
+    plane_close();
+}
+
+/* A binding that somebody else was faster with is no harm. */
+static void somebody_else_binds(void **state)
+{
+    open_with("scheduler");
+    node("n1", "4", "");
+    node("n2", "4", "\"unschedulable\":true");
+    pod("p", "1", "\"schedulerName\":\"another\",");
+    struct plane_answer a =
+        plane_ask(KVP_VERB_BIND, POD, "binding", "default", "p",
+                  "{\"apiVersion\":\"v1\",\"kind\":\"Binding\",\"metadata\":{\"name\":\"p\"},"
+                  "\"target\":{\"kind\":\"Node\",\"name\":\"n2\"}}",
+                  NULL, NULL);
+    assert_int_equal(a.status, 201);
+    pod("q", "4", "");
+    PLANE_UNTIL(where("q")[0], 2000);
+    assert_string_equal(where("q"), "n1");
+    assert_string_equal(where("p"), "n2");
+    plane_close();
+}
+
+/* Allocations fail one by one; pods are bound all the same, a little later. */
+static void memory_runs_out(void **state)
+{
+    open_with("scheduler");
+    node("n1", "64", "");
+    for (uint64_t n = 1; n < 400; n += 7) {
+        char name[16];
+        snprintf(name, sizeof name, "p%llu", (unsigned long long)n);
+        pod(name, "100m", "");
+        plane_settle_failing(n);
+        PLANE_UNTIL(where(name)[0], 60000);
+    }
+    plane_close();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLANE_TEST(pods_get_nodes),
+        PLANE_TEST(a_pod_too_big_waits_for_room),
+        PLANE_TEST(nodes_that_come_later),
+        PLANE_TEST(preemption),
+        PLANE_TEST(gates_and_other_schedulers),
+        PLANE_TEST(leaders_change_in_the_middle),
+        PLANE_TEST(somebody_else_binds),
+        PLANE_TEST(memory_runs_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
