@@ -11,6 +11,7 @@ const struct sched_rule *const sched_rules[SCHED_RULES] = {
     [SCHED_NODE_AFFINITY] = &sched_rule_node_affinity,
     [SCHED_PORTS] = &sched_rule_ports,
     [SCHED_FIT] = &sched_rule_fit,
+    [SCHED_VOLUMES] = &sched_rule_volumes,
     [SCHED_SPREAD] = &sched_rule_spread,
     [SCHED_POD_AFFINITY] = &sched_rule_pod_affinity,
     [SCHED_BALANCED] = &sched_rule_balanced,
