@@ -306,7 +306,7 @@ static void memory_runs_out(void **state)
 {
     open_with("scheduler");
     node("n1", "64", "");
-    for (uint64_t n = 1; n < 400; n += 7) {
+    for (uint64_t n = 1; n < 400; n += 2) {
         char name[16];
         snprintf(name, sizeof name, "p%llu", (unsigned long long)n);
         pod(name, "100m", "");
