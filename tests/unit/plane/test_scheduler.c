@@ -301,18 +301,41 @@ static void hundreds_of_nodes(void **state)
     plane_close();
 }
 
-/* Allocations fail one by one; pods are bound all the same, a little later. */
+/* Takes the gate off a pod, and does not wait. */
+static void ungate(void *data)
+{
+    struct client_request r = {.verb = KVP_VERB_PATCH,
+                               .type = schema_type(POD),
+                               .space = slice_str("default"),
+                               .name = slice_str(data),
+                               .patch = CLIENT_PATCH_MERGE,
+                               .body = slice_str("{\"spec\":{\"schedulingGates\":null}}")};
+    assert_int_equal(client_send(plane_client(), &r), 0);
+}
+
+/* Each allocation between a pod's being free to go and its having a node fails once, in the API
+ * server or the scheduler; it gets its node all the same, a little later. */
 static void memory_runs_out(void **state)
 {
     open_with("scheduler");
     node("n1", "64", "");
-    for (uint64_t n = 1; n < 400; n += 2) {
+    plane_patch(SCHEMA_CORE_V1_NODE, NULL, "n1", "status",
+                "{\"status\":{\"allocatable\":{\"pods\":\"10000\"}}}");
+    bool failed = true;
+    uint64_t n = 0;
+    while (failed) {
         char name[16];
-        snprintf(name, sizeof name, "p%llu", (unsigned long long)n);
-        pod(name, "100m", "");
-        plane_settle_failing(n);
+        snprintf(name, sizeof name, "p%llu", (unsigned long long)++n);
+        pod(name, "1m", "\"schedulingGates\":[{\"name\":\"example.com/wait\"}],");
+        plane_inside_only(ungate, name);
+        failed = plane_settle_failing(n);
+        if (plane_text(POD, "default", name, "spec.schedulingGates")[0]) {
+            plane_inside(ungate, name); /* it was the API server's own */
+        }
         PLANE_UNTIL(where(name)[0], 60000);
+        plane_delete(POD, "default", name, "{\"gracePeriodSeconds\":0}");
     }
+    assert_true(n > 100);
     plane_close();
 }
 
