@@ -1,12 +1,11 @@
 /* cmd_explain.c - kvctl explain-schedule: asks the scheduler plugin of the first endpoint that has
- * one. */
+ * one. The plugin serves a page on kvd's client port, beside gRPC. */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/gosyntax.h"
 #include "cli/cli.h"
-#include "cli/page.h"
+#include "cli/kube.h"
 
 const struct arg_option cmd_explain_options[] = {
     {"namespace", 'n', ARG_STRING, "default", "namespace of the pod"},
@@ -16,7 +15,8 @@ const struct arg_option cmd_explain_options[] = {
 /* Letters that names of pods and namespaces are made of: everything else would change the path. */
 static bool explain_name(const char *text, size_t len)
 {
-    return len > 0 && len <= 253 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") >= len;
+    return len > 0 && len <= 253 && *text != '.' && *text != '-' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") >= len;
 }
 
 /* NAMESPACE/POD, or POD with --namespace. 0 or an exit code (printed). */
@@ -79,36 +79,48 @@ static bool explain_is_missing(unsigned status, struct slice body, const char *p
     return status == 404 && !slice_starts_with(body, slice_of(key, len));
 }
 
+/* One endpoint. 0 with the answer in the command's arena, or an error with a sentence. */
+static int explain_get(struct cli *cli, const char *endpoint, const char *path,
+                       struct kube_answer *a, struct errmsg *e)
+{
+    char server[512];
+    bool scheme = strstr(endpoint, "://") != NULL;
+    if (scheme && strncmp(endpoint, "http://", 7) != 0) {
+        return errmsg_set(e, ERR_INVALID, "%s: explain-schedule needs host:port", endpoint);
+    }
+    snprintf(server, sizeof(server), "%s%s", scheme ? "" : "http://", endpoint);
+    struct kube_config config = {
+        .source = "--endpoints", .server = server, .space = "", .token = "", .server_name = ""};
+    struct kube_limits limits = {cli->client_options.dial_timeout_ms,
+                                 cli->client_options.command_timeout_ms,
+                                 cli->client_options.message_bytes_max};
+    struct kube_request r = {.method = "GET", .path = path, .accept = "*/*"};
+    struct kube *k = kube_open(&config, &limits, e);
+    int rc = k == NULL ? ERR_INVALID : kube_send(k, &r, &cli->arena, a, e);
+    kube_close(k);
+    return rc;
+}
+
 static int explain_ask(struct cli *cli, const char *path)
 {
-    const char *const *endpoints = NULL;
-    size_t count = 0;
+    const char *const *endpoints = cli->client_options.endpoints;
     struct errmsg e = {"no endpoint"};
-    int rc = cli_endpoints(cli, false, &endpoints, &count);
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        struct buf body;
-        unsigned status = 0;
-        uint64_t ms = cli->client_options.command_timeout_ms;
-        uint64_t deadline = ms == 0 ? CONN_NEVER : clock_mono_ms() + ms;
-        buf_init(&body);
-        int failed = page_get(endpoints[i], path, deadline, cli->client_options.message_bytes_max,
-                              &status, &body, &e);
-        bool missing = failed == 0 && explain_is_missing(status, buf_slice(&body), path);
-        if (missing) {
-            errmsg_set(&e, ERR_NOT_FOUND, "%s: no scheduler plugin is loaded there", endpoints[i]);
-        } else if (failed == 0) {
-            int result = 0;
-            if (status == 200) {
-                explain_show(cli, buf_slice(&body));
-            } else {
-                result = explain_refused(cli, status, buf_slice(&body));
-            }
-            buf_close(&body);
-            return result;
+    for (size_t i = 0; i < cli->client_options.endpoint_count; i++) {
+        struct kube_answer a = {0};
+        if (explain_get(cli, endpoints[i], path, &a, &e) != 0) {
+            continue;
         }
-        buf_close(&body);
+        if (explain_is_missing((unsigned)a.status, a.body, path)) {
+            errmsg_set(&e, ERR_NOT_FOUND, "%s: no scheduler plugin is loaded there", endpoints[i]);
+            continue;
+        }
+        if (a.status != 200) {
+            return explain_refused(cli, (unsigned)a.status, a.body);
+        }
+        explain_show(cli, a.body);
+        return 0;
     }
-    return rc != 0 ? rc : cli_fail(cli, CLI_FAILURE, "%s", e.text);
+    return cli_fail(cli, CLI_FAILURE, "%s", e.text);
 }
 
 int cmd_explain_schedule(struct cli *cli)

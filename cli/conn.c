@@ -161,7 +161,7 @@ static int conn_socket(int family, const struct sockaddr *to, socklen_t len, uin
     return fd;
 }
 
-int conn_connect(const char *endpoint, uint64_t deadline_ms, int *fd, struct errmsg *e)
+static int conn_connect(const char *endpoint, uint64_t deadline_ms, int *fd, struct errmsg *e)
 {
     struct conn_address a;
     int err = conn_address_parse(endpoint, &a, e);

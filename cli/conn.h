@@ -20,8 +20,6 @@ struct conn_call;
 
 /* Can the endpoint be read? 0, or ERR_INVALID with a sentence. */
 int conn_check_endpoint(const char *endpoint, struct errmsg *e);
-/* Only the socket: connected, not blocking, the caller's. Fails as conn_open. */
-int conn_connect(const char *endpoint, uint64_t deadline_ms, int *fd, struct errmsg *e);
 /* Connects to "host:port", "http://host:port" or "unix://path" and waits until the server has sent
  * its first frame. Returns 0, ERR_INVALID (the
  * endpoint cannot be read, or asks for TLS), ERR_DEADLINE, ERR_IO with a sentence that names the

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/bootstrap.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/issuer.h"
 #include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/pki.h"
@@ -67,18 +68,22 @@ static int api_open(struct apiserver *api, struct kvp_errmsg *e)
     if (rc != 0) {
         return rc;
     }
-    rc = serve_open(api, e);
-    if (rc == 0) {
+    int serves = serve_open(api, e);
+    if (serves == 0) {
         KVP_LOG(api->host, api->ctx, KVP_INFO, "serving", kvp_f_str("address", api->conf->address),
                 kvp_f_int("port", api->port));
-    } else if (rc == KVP_UNSUPPORTED) {
+    } else if (serves == KVP_UNSUPPORTED) {
         KVP_LOG(api->host, api->ctx, KVP_WARN, "only plugins are served",
                 kvp_f_str("why", e->text));
     } else {
+        return serves;
+    }
+    rc = pki_store(api, e);
+    if (rc != 0) {
         return rc;
     }
     int provides = provide_open(api);
-    if (provides == 0 || (provides == KVP_UNSUPPORTED && rc == 0)) {
+    if (provides == 0 || (provides == KVP_UNSUPPORTED && serves == 0)) {
         return 0;
     }
     snprintf(e->text, sizeof e->text, "objects cannot be provided to plugins (reason %d)",
@@ -157,6 +162,7 @@ static void api_fini(void *self)
     provide_close(api);
     reach_close(api);
     openapi_close(api);
+    deadline_close(api);
     issuer_close(api);
     pki_close(api);
     mem_free(api);

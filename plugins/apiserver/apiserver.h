@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/hashmap.h"
+#include "base/heap.h"
 #include "base/slice.h"
 #include "plugins/apiserver/address.h"
 
@@ -46,7 +47,10 @@ struct apiserver {
     struct reach_member *reach_member;
     struct hashmap calls;      /* struct exchange.call_node: of plugins, not answered yet */
     struct exchange *answered; /* of plugins, to be freed; by next_answered */
-    struct openapi *openapi;   /* once somebody has asked for it */
+    struct heap deadlines;     /* struct exchange.deadline */
+    struct kvp_timer *deadline_timer;
+    int64_t deadline_at;
+    struct openapi *openapi; /* once somebody has asked for it */
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

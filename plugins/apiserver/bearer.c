@@ -91,6 +91,10 @@ static int bearer_row_fits(struct bearer *b, const struct kvp_row *row)
         /* Tokens of the old form name their secret without its uid. */
         bool uid = want->uid.len == 0 ? b->jwt.claims.legacy
                                       : slice_eq(object_text(&o, "metadata.uid"), want->uid);
+        if (b->jwt.claims.legacy && bearer_steps[b->step].type == SCHEMA_CORE_V1_SECRET) {
+            /* It counts as long as its secret holds it. */
+            uid = uid && slice_eq(value_slice(object_get(&o, "data[token]")), b->token);
+        }
         fits = uid && (deleted == INT64_MAX || deleted + BEARER_LEEWAY_S > bearer_now(b));
     }
     arena_close(&scratch);
@@ -209,7 +213,8 @@ void bearer_check(struct bearer *b)
     }
     bool ours = rc == 0 && (c->legacy ? slice_eq(c->issuer, slice_str(BEARER_LEGACY_ISSUER))
                                       : slice_eq(c->issuer, ex->api->issuer->name));
-    if (!ours || !bearer_is_signed(b) || !bearer_names_are_plain(c)) {
+    if (!ours || !bearer_is_signed(b) || !bearer_names_are_plain(c) ||
+        (c->legacy && c->secret.name.len == 0)) {
         bearer_bad(b, "invalid bearer token");
     } else if (!c->legacy && (c->expires == 0 || now - BEARER_SKEW_S >= c->expires)) {
         bearer_bad(b, "service account token has expired");

@@ -4,6 +4,7 @@
 #include "plugins/apiserver/media.h"
 #include "plugins/object/encode.h"
 #include "plugins/object/protobuf.h"
+#include "plugins/object/metadata.h"
 #include "plugins/object/yamljson.h"
 
 #define BODY_SHOWN_BYTES 30u /* of a body that is no object */
@@ -233,6 +234,33 @@ bool body_decode(struct exchange *ex, struct object *out)
 out:
     buf_close(&json);
     return ok;
+}
+
+void body_dedupe_owners(struct exchange *ex, struct object *o)
+{
+    const struct schema_type *t = schema_type(SCHEMA_META_V1_OWNER_REFERENCE);
+    const struct value *list = object_get(o, "metadata.ownerReferences");
+    struct buf b;
+    buf_init(&b);
+    buf_append_str(&b, ".metadata.ownerReferences contains duplicate entries; API server dedups "
+                       "owner references in 1.20+, and may reject such requests as early as 1.24; "
+                       "please fix your requests; duplicate UID(s) observed: ");
+    size_t start = b.len;
+    for (size_t i = 1; i < value_len(list); i++) {
+        struct slice uid = value_slice(value_find(t, &list->items[i], "uid"));
+        size_t twins = 0;
+        for (size_t k = 0; k < i; k++) {
+            twins += slice_eq(value_slice(value_find(t, &list->items[k], "uid")), uid);
+        }
+        if (twins == 1) { /* told once, however many there are */
+            buf_append_str(&b, b.len > start ? ", " : "");
+            buf_append_slice(&b, uid);
+        }
+    }
+    if (metadata_dedupe_owners(o) > 0 && !b.failed) {
+        exchange_warn(ex, buf_slice(&b));
+    }
+    buf_close(&b);
 }
 
 bool body_check_options(struct exchange *ex, const char *kind)

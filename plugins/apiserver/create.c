@@ -247,7 +247,7 @@ void create_object(struct exchange *ex, struct object *o)
     c->now = *o;
     c->generated =
         object_text(o, "metadata.name").len == 0 && object_text(o, "metadata.generateName").len > 0;
-    metadata_dedupe_owners(&c->object);
+    body_dedupe_owners(ex, &c->object);
     int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     strategy_reset(&c->object);
     int rc = object_default(&c->object);

@@ -2,6 +2,7 @@
 #include "plugins/apiserver/exchange.h"
 
 #include "plugins/apiserver/carrier.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/pretty.h"
 #include "plugins/object/quote.h"
 
@@ -28,6 +29,7 @@ struct exchange *exchange_new(struct apiserver *api, const struct carrier *carri
 static void exchange_free_when_done(struct exchange *ex)
 {
     if (ex->peer == NULL && ex->calls == 0) {
+        deadline_end(ex);
         arena_close(&ex->arena);
         buf_close(&ex->body);
         buf_close(&ex->out);
@@ -51,7 +53,8 @@ void exchange_call(struct exchange *ex)
 
 bool exchange_back(struct exchange *ex)
 {
-    bool there = ex->peer != NULL;
+    /* What was answered early, at its deadline, is not gone on with. */
+    bool there = ex->peer != NULL && (!ex->answered || ex->stream);
     ex->calls--;
     exchange_free_when_done(ex);
     return there;

@@ -60,6 +60,7 @@ struct exchange {
     /* Streams: all of out was taken; the client is gone. NULL = not a stream. */
     void (*drained)(struct exchange *ex);
     void (*gone)(struct exchange *ex);
+    struct heap_node deadline; /* deadline.c */
     /* Of a plugin (carrier_call.c). */
     struct hash_node call_node;
     struct exchange *next_answered;
@@ -73,7 +74,8 @@ struct exchange *exchange_new(struct apiserver *api, const struct carrier *carri
 /* The client is gone or has everything: frees the exchange now or after its last store call. */
 void exchange_closed(struct exchange *ex);
 
-/* Around store calls. exchange_back: false when nobody waits any more (ex may be freed then). */
+/* Around store calls. exchange_back: false when nobody waits any more, or all is said (ex may be
+ * freed then). */
 void exchange_call(struct exchange *ex);
 bool exchange_back(struct exchange *ex);
 /* A call that was not accepted: answers 503 or what fits. */

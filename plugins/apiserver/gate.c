@@ -81,6 +81,11 @@ bool gate_lets_pass(struct exchange *ex, struct status *refusal)
     } else {
         gate_print_quoted(&out, " path", a.path);
     }
+    if (slice_starts_with(ex->user.name, slice_str("kvd:plugin:"))) {
+        /* Nobody reads its answers: its author, or the author of the rules, is to know. */
+        KVP_LOG(ex->api->host, ex->api->ctx, KVP_WARN, "a plugin may not do what it asks for",
+                kvp_f_bytes("why", kvp_bytes_of(out.data, out.len)));
+    }
     *refusal = status_forbidden(&ex->arena, &about, "%.*s", (int)out.len, (const char *)out.data);
     buf_close(&out);
     return false;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
-#include "plugins/apiserver/pki.h"
+#include "plugins/apiserver/pki_file.h"
 
 static int issuer_refuse(struct kvp_errmsg *e, const char *text, const char *what)
 {
@@ -18,7 +18,7 @@ static int issuer_read_signer(struct issuer *s, const char *path, struct kvp_err
     struct errmsg why = {.text = ""};
     buf_init(&pem);
     int reason = 0;
-    if (pki_read_file(path, &pem, &why) != 0) {
+    if (pki_file_read(path, &pem, &why) != 0) {
         reason = issuer_refuse(e, "service-account-signing-key-file", why.text);
     } else {
         s->own = crypto_key_read(buf_slice(&pem), 0);
@@ -37,7 +37,7 @@ static int issuer_read_others(struct issuer *s, const char *path, struct kvp_err
     struct errmsg why = {.text = ""};
     buf_init(&pem);
     int reason = 0;
-    if (pki_read_file(path, &pem, &why) != 0) {
+    if (pki_file_read(path, &pem, &why) != 0) {
         reason = issuer_refuse(e, "service-account-key-file", why.text);
     }
     while (reason == 0 && s->other_count < ISSUER_KEYS_MAX) {

@@ -5,8 +5,11 @@
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/waiting.h"
 
-/* Rows of one page: what is decoded in one callback. */
-#define LISTING_PAGE_ROWS 500
+/* Rows of one page. Decoding takes time, so of pages that are decoded the first is small, and the
+ * others have so many rows that they are about so large. */
+#define LISTING_PAGE_ROWS     500
+#define LISTING_FIRST_ROWS    100
+#define LISTING_DECODED_BYTES (128u * 1024u)
 
 bool selection_read(struct exchange *ex, struct selection *s)
 {
@@ -65,7 +68,7 @@ bool listing_init(struct listing *l, struct exchange *ex, const struct selection
 {
     const struct request *r = &ex->request;
     bool namespaced = (r->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
-    *l = (struct listing){.ex = ex, .selection = s};
+    *l = (struct listing){.ex = ex, .selection = s, .page_rows = LISTING_FIRST_ROWS};
     buf_init(&l->prefix);
     buf_init(&l->from);
     arena_init(&l->scratch, 0);
@@ -97,9 +100,27 @@ static void listing_fail(struct listing *l, struct status s)
     exchange_fail(ex, s);
 }
 
+/* Whether rows are decoded: to be selected, or to be shown as cells. */
+static bool listing_decodes(const struct listing *l)
+{
+    return !l->selection->all || l->ex->media.shape == MEDIA_TABLE;
+}
+
+/* How many rows the next page is to have, after one of these. */
+static int64_t listing_fit(const struct kvp_rows *rows)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        bytes += rows->rows[i].value.len;
+    }
+    size_t fit = rows->count * LISTING_DECODED_BYTES / (bytes + 1);
+    return fit > LISTING_PAGE_ROWS ? LISTING_PAGE_ROWS : (int64_t)fit + 1;
+}
+
 /* The rows of a page. False: stopped, answered. */
 static bool listing_rows(struct listing *l, const struct kvp_rows *rows)
 {
+    l->page_rows = listing_fit(rows);
     for (size_t i = 0; i < rows->count; i++) {
         const struct kvp_row *row = &rows->rows[i];
         struct slice value = slice_of_kvp(row->value);
@@ -187,7 +208,7 @@ void listing_page(struct listing *l)
         .key = kvp_bytes_of(l->prefix.data, l->prefix.len),
         .from = kvp_bytes_of(l->from.data, l->from.len),
         .revision = l->revision,
-        .limit = LISTING_PAGE_ROWS,
+        .limit = listing_decodes(l) ? l->page_rows : LISTING_PAGE_ROWS,
     };
     int64_t left = l->limit - l->count;
     if (l->limit > 0 && l->selection->all && left < range.limit) {

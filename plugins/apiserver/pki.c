@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "plugins/apiserver/issuer.h"
+#include "plugins/apiserver/pki_file.h"
 #include "plugins/apiserver/pki_impl.h"
 
 /* How often files of flags are looked at, and our own certificates' age. */
@@ -143,14 +144,14 @@ static void pki_work(void *data)
     if (p->cert_file[0] != 0) {
         buf_clear(&w->set.server_cert);
         buf_clear(&w->set.server_key);
-        w->rc = pki_read_file(p->cert_file, &w->set.server_cert, &w->e);
-        w->rc = w->rc == 0 ? pki_read_file(p->key_file, &w->set.server_key, &w->e) : w->rc;
+        w->rc = pki_file_read(p->cert_file, &w->set.server_cert, &w->e);
+        w->rc = w->rc == 0 ? pki_file_read(p->key_file, &w->set.server_key, &w->e) : w->rc;
     }
     if (w->rc == 0 && p->client_ca_file[0] != 0) {
-        w->rc = pki_read_file(p->client_ca_file, &w->client_ca, &w->e);
+        w->rc = pki_file_read(p->client_ca_file, &w->client_ca, &w->e);
     }
     w->rc = w->rc == 0 ? pki_set_make(&w->set, p, w->now, &w->e) : w->rc;
-    w->rc = w->rc == 0 ? pki_set_store(&w->set, p, &w->e) : w->rc;
+    w->rc = w->rc == 0 ? pki_set_store(&w->set, p, true, &w->e) : w->rc;
 }
 
 static bool pki_differs(const struct buf *a, const struct buf *b)
@@ -258,9 +259,8 @@ int pki_open(struct apiserver *api, struct kvp_errmsg *e)
     int64_t now = (int64_t)(api->host->wall_us(api->ctx) / 1000000u);
     int rc = pki_set_load(&pki->set, &pki->plan, &why);
     rc = rc == 0 ? pki_set_make(&pki->set, &pki->plan, now, &why) : rc;
-    rc = rc == 0 ? pki_set_store(&pki->set, &pki->plan, &why) : rc;
     if (rc == 0 && pki->plan.client_ca_file[0] != 0) {
-        rc = pki_read_file(pki->plan.client_ca_file, &pki->client_ca, &why);
+        rc = pki_file_read(pki->plan.client_ca_file, &pki->client_ca, &why);
     }
     if (rc != 0) {
         snprintf(e->text, sizeof e->text, "%.250s", why.text);
@@ -269,20 +269,23 @@ int pki_open(struct apiserver *api, struct kvp_errmsg *e)
     return 0;
 }
 
-int pki_port_known(struct apiserver *api, struct kvp_errmsg *e)
+int pki_store(struct apiserver *api, struct kvp_errmsg *e)
 {
     struct pki_plan *p = &api->pki->plan;
     struct errmsg why = {.text = ""};
     const char *address = api->conf->address;
     bool any = strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
-    if (api->conf->advertise[0] != 0) {
+    if (api->listener == NULL || api->conf->insecure_http) {
+        p->url[0] = 0;
+    } else if (api->conf->advertise[0] != 0) {
         snprintf(p->url, sizeof p->url, "https://%s", api->conf->advertise);
     } else {
-        bool v6 = strchr(address, ':') != NULL;
-        snprintf(p->url, sizeof p->url, "https://%s%s%s:%u", v6 && !any ? "[" : "",
-                 any ? "127.0.0.1" : address, v6 && !any ? "]" : "", api->port);
+        bool v6 = strchr(address, ':') != NULL && !any;
+        snprintf(p->url, sizeof p->url, "https://%s%s%s:%u", v6 ? "[" : "",
+                 any ? "127.0.0.1" : address, v6 ? "]" : "", api->port);
     }
-    if (pki_set_store(&api->pki->set, p, &why) != 0) {
+    /* Flushing takes longer than a callback may: that is pki_begin's. */
+    if (pki_set_store(&api->pki->set, p, false, &why) != 0) {
         snprintf(e->text, sizeof e->text, "%.250s", why.text);
         return KVP_INVALID;
     }
@@ -304,6 +307,7 @@ void pki_begin(struct apiserver *api)
         KVP_LOG(api->host, api->ctx, KVP_ERROR, "certificates will not be renewed",
                 kvp_f_str("why", "no timer"));
     }
+    pki_look(pki);
     pki_share(pki);
 }
 

@@ -45,10 +45,8 @@ int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e);
  * sentence. */
 int pki_set_make(struct pki_set *s, const struct pki_plan *p, int64_t now, struct errmsg *e);
 /* Writes the files whose content differs, and the kubeconfig when the url is known; each is whole
- * or as it was. 0 or ERR_IO. */
-int pki_set_store(const struct pki_set *s, const struct pki_plan *p, struct errmsg *e);
-/* Reads a whole file of at most a megabyte. 0; ERR_NOT_FOUND; ERR_IO with the sentence. */
-int pki_read_file(const char *path, struct buf *out, struct errmsg *e);
+ * or as it was. flush: what is there is on the disk, too. 0 or ERR_IO. */
+int pki_set_store(const struct pki_set *s, const struct pki_plan *p, bool flush, struct errmsg *e);
 /* What is shared, as one text; false: out of memory. And back: false: it is none. */
 bool pki_set_bundle(const struct pki_set *s, struct buf *out);
 bool pki_set_unbundle(struct pki_set *s, struct slice text);
@@ -57,8 +55,8 @@ bool pki_set_unbundle(struct pki_set *s, struct slice text);
 struct pki;
 /* In init, before anything serves: makes api->pki. 0, or a reason with the sentence in e. */
 int pki_open(struct apiserver *api, struct kvp_errmsg *e);
-/* The port is known: writes the kubeconfig. 0, or a reason with the sentence in e. */
-int pki_port_known(struct apiserver *api, struct kvp_errmsg *e);
+/* The port is known: writes all files. 0, or a reason with the sentence in e. */
+int pki_store(struct apiserver *api, struct kvp_errmsg *e);
 /* Last in init: begins to share with the other members, and to look after the certificates. */
 void pki_begin(struct apiserver *api);
 void pki_close(struct apiserver *api);

@@ -2,20 +2,18 @@
 #include "plugins/apiserver/pki.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/json.h"
 #include "plugins/apiserver/cert.h"
+#include "plugins/apiserver/pki_file.h"
 
-#define PKI_FILE_BYTES_MAX (1024u * 1024u)
-#define PKI_DAY            86400
-#define PKI_CA_SECONDS     (3650ll * PKI_DAY)
-#define PKI_CERT_SECONDS   (365ll * PKI_DAY)
-#define PKI_RENEW_SECONDS  (60ll * PKI_DAY) /* before the end */
-#define PKI_PATH_BYTES     4352u
+#define PKI_DAY           86400
+#define PKI_CA_SECONDS    (3650ll * PKI_DAY)
+#define PKI_CERT_SECONDS  (365ll * PKI_DAY)
+#define PKI_RENEW_SECONDS (60ll * PKI_DAY) /* before the end */
 
 /* ---- sets ---------------------------------------------------------------------------------- */
 
@@ -63,81 +61,7 @@ bool pki_set_copy(const struct pki_set *from, struct pki_set *to)
     return ok;
 }
 
-/* ---- files --------------------------------------------------------------------------------- */
-
-int pki_read_file(const char *path, struct buf *out, struct errmsg *e)
-{
-    uint8_t piece[4096];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        int missing = errno == ENOENT;
-        return errmsg_set(e, missing ? ERR_NOT_FOUND : ERR_IO, "%.400s: %s", path, strerror(errno));
-    }
-    int rc = 0;
-    for (;;) {
-        ssize_t n = read(fd, piece, sizeof piece);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            rc = errmsg_set(e, ERR_IO, "%.400s: %s", path, strerror(errno));
-        }
-        if (n <= 0) {
-            break;
-        }
-        if (!buf_append(out, piece, (size_t)n) || out->len > PKI_FILE_BYTES_MAX) {
-            rc = errmsg_set(e, ERR_IO, "%.400s: too large", path);
-            break;
-        }
-    }
-    (void)close(fd);
-    return rc;
-}
-
-static bool pki_write_all(int fd, struct slice bytes)
-{
-    while (bytes.len > 0) {
-        ssize_t n = write(fd, bytes.data, bytes.len);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return false;
-        }
-        bytes = slice_of(bytes.data + n, bytes.len - (size_t)n);
-    }
-    return fsync(fd) == 0;
-}
-
-/* Whole or as it was; nothing when it is so already. */
-static int pki_write_file(const char *path, struct slice bytes, mode_t mode, struct errmsg *e)
-{
-    char temporary[PKI_PATH_BYTES];
-    struct buf old;
-    struct errmsg ignored;
-    buf_init(&old);
-    bool same = pki_read_file(path, &old, &ignored) == 0 && slice_eq(buf_slice(&old), bytes);
-    buf_close(&old);
-    if (same) {
-        return 0;
-    }
-    int n = snprintf(temporary, sizeof temporary, "%s.new", path);
-    if (n < 0 || (size_t)n >= sizeof temporary) {
-        return errmsg_set(e, ERR_IO, "%.400s: the name is too long", path);
-    }
-    (void)unlink(temporary); /* of a start that was cut short; it may have another mode */
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    bool ok = fd >= 0 && fchmod(fd, mode) == 0 && pki_write_all(fd, bytes);
-    int why = errno;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    if (ok && rename(temporary, path) != 0) {
-        ok = false;
-        why = errno;
-    }
-    return ok ? 0 : errmsg_set(e, ERR_IO, "%.400s: %s", path, strerror(why));
-}
+/* ---- loading ------------------------------------------------------------------------------- */
 
 static int pki_path(const struct pki_plan *p, size_t i, char *out, struct errmsg *e)
 {
@@ -152,7 +76,7 @@ int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e)
     char path[PKI_PATH_BYTES];
     for (size_t i = 0; i < PKI_PARTS && p->dir[0] != 0; i++) {
         int rc = pki_path(p, i, path, e);
-        rc = rc == 0 ? pki_read_file(path, pki_part(s, i), e) : rc;
+        rc = rc == 0 ? pki_file_read(path, pki_part(s, i), e) : rc;
         if (rc != 0 && rc != ERR_NOT_FOUND) {
             return rc;
         }
@@ -162,8 +86,8 @@ int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e)
     }
     buf_clear(&s->server_cert);
     buf_clear(&s->server_key);
-    int rc = pki_read_file(p->cert_file, &s->server_cert, e);
-    rc = rc == 0 ? pki_read_file(p->key_file, &s->server_key, e) : rc;
+    int rc = pki_file_read(p->cert_file, &s->server_cert, e);
+    rc = rc == 0 ? pki_file_read(p->key_file, &s->server_key, e) : rc;
     return rc == 0 ? 0 : ERR_IO;
 }
 
@@ -257,45 +181,69 @@ static void pki_print_data(struct buf *out, const char *name, const struct buf *
     buf_append_byte(out, '\n');
 }
 
-static int pki_store_kubeconfig(const struct pki_set *s, const struct pki_plan *p, struct errmsg *e)
+static void pki_print_kubeconfig(const struct pki_set *s, const struct pki_plan *p, struct buf *out)
 {
-    struct buf out;
-    buf_init(&out);
-    buf_append_str(&out, "apiVersion: v1\nkind: Config\nclusters:\n- name: kvd\n  cluster:\n");
-    pki_print_data(&out, "certificate-authority-data", &s->ca_cert);
-    buf_printf(&out, "    server: %s\n", p->url);
-    buf_append_str(&out, "users:\n- name: kubernetes-admin\n  user:\n");
-    pki_print_data(&out, "client-certificate-data", &s->admin_cert);
-    pki_print_data(&out, "client-key-data", &s->admin_key);
-    buf_append_str(&out, "contexts:\n- name: kubernetes-admin@kvd\n  context:\n    cluster: kvd\n"
-                         "    user: kubernetes-admin\ncurrent-context: kubernetes-admin@kvd\n");
-    int rc = out.failed ? errmsg_set(e, ERR_NOMEM, "out of memory")
-                        : pki_write_file(p->kubeconfig, buf_slice(&out), 0600, e);
-    buf_close(&out);
-    return rc;
+    buf_append_str(out, "apiVersion: v1\nkind: Config\nclusters:\n- name: kvd\n  cluster:\n");
+    pki_print_data(out, "certificate-authority-data", &s->ca_cert);
+    buf_printf(out, "    server: %s\n", p->url);
+    buf_append_str(out, "users:\n- name: kubernetes-admin\n  user:\n");
+    pki_print_data(out, "client-certificate-data", &s->admin_cert);
+    pki_print_data(out, "client-key-data", &s->admin_key);
+    buf_append_str(out, "contexts:\n- name: kubernetes-admin@kvd\n  context:\n    cluster: kvd\n"
+                        "    user: kubernetes-admin\ncurrent-context: kubernetes-admin@kvd\n");
 }
 
-int pki_set_store(const struct pki_set *set, const struct pki_plan *p, struct errmsg *e)
+/* Which files there are to be: at most PKI_PARTS and the kubeconfig. */
+static int pki_list_files(struct pki_set *set, const struct pki_plan *p, struct slice kubeconfig,
+                          struct pki_file *files, size_t *count, struct errmsg *e)
 {
-    char path[PKI_PATH_BYTES];
+    for (size_t i = 0; i < PKI_PARTS; i++) {
+        bool given = p->cert_file[0] != 0 && (i == PKI_SERVER_CERT || i == PKI_SERVER_KEY);
+        if (given || pki_part(set, i)->len == 0) {
+            continue;
+        }
+        struct pki_file *f = &files[(*count)++];
+        f->bytes = buf_slice(pki_part(set, i));
+        f->mode = pki_files[i].mode;
+        int rc = pki_path(p, i, f->path, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (kubeconfig.len > 0) {
+        struct pki_file *f = &files[(*count)++];
+        f->bytes = kubeconfig;
+        f->mode = 0600;
+        snprintf(f->path, sizeof f->path, "%s", p->kubeconfig);
+    }
+    return 0;
+}
+
+int pki_set_store(const struct pki_set *set, const struct pki_plan *p, bool flush, struct errmsg *e)
+{
     struct pki_set view = *set;
-    int rc = 0;
+    struct buf kubeconfig;
+    size_t count = 0;
     if (p->dir[0] == 0) {
         return 0;
     }
-    if (mkdir(p->dir, 0700) != 0 && errno != EEXIST) {
-        return errmsg_set(e, ERR_IO, "%.400s: %s", p->dir, strerror(errno));
+    struct pki_file *files = mem_zalloc((PKI_PARTS + 1) * sizeof *files);
+    if (files == NULL) {
+        return errmsg_set(e, ERR_NOMEM, "out of memory");
     }
-    for (size_t i = 0; i < PKI_PARTS && rc == 0; i++) {
-        bool given = p->cert_file[0] != 0 && (i == PKI_SERVER_CERT || i == PKI_SERVER_KEY);
-        if (!given && pki_part(&view, i)->len > 0) {
-            rc = pki_path(p, i, path, e);
-            rc = rc == 0 ? pki_write_file(path, buf_slice(pki_part(&view, i)), pki_files[i].mode, e)
-                         : rc;
-        }
+    buf_init(&kubeconfig);
+    if (p->cert_file[0] == 0 && p->client_ca_file[0] == 0 && p->url[0] != 0) {
+        pki_print_kubeconfig(set, p, &kubeconfig);
     }
-    bool ours = p->cert_file[0] == 0 && p->client_ca_file[0] == 0;
-    return rc == 0 && ours && p->url[0] != 0 ? pki_store_kubeconfig(set, p, e) : rc;
+    int rc = kubeconfig.failed ? errmsg_set(e, ERR_NOMEM, "out of memory") : 0;
+    if (rc == 0 && mkdir(p->dir, 0700) != 0 && errno != EEXIST) {
+        rc = errmsg_set(e, ERR_IO, "%.400s: %s", p->dir, strerror(errno));
+    }
+    rc = rc == 0 ? pki_list_files(&view, p, buf_slice(&kubeconfig), files, &count, e) : rc;
+    rc = rc == 0 ? pki_files_write(files, count, flush, e) : rc;
+    buf_close(&kubeconfig);
+    mem_free(files);
+    return rc;
 }
 
 /* ---- sharing ------------------------------------------------------------------------------- */

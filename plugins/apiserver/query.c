@@ -142,6 +142,8 @@ static void query_set_text(struct query *q, struct slice name, struct slice v)
         q->label_selector = v;
     } else if (is(name, "fieldSelector")) {
         q->field_selector = v;
+    } else if (is(name, "timeout")) {
+        q->timeout = v;
     } else if (is(name, "continue")) {
         q->next = v;
     } else if (is(name, "resourceVersionMatch")) {

@@ -23,7 +23,8 @@ struct query {
     struct slice match_text;
     bool watch, bookmarks;
     enum query_switch initial_events;
-    int64_t timeout_s; /* -1 = unset */
+    int64_t timeout_s;    /* -1 = unset */
+    struct slice timeout; /* of the request, as it came; "" = none */
     enum query_switch pretty;
     bool dry_run;
     struct slice bad_dry_run; /* a value that is not All */

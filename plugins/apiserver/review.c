@@ -41,10 +41,17 @@ static int review_set_user(struct object *o, const char *at, const struct user *
     for (size_t i = 0; i < u->group_count && rc == 0; i++) {
         rc = review_add_text(o, path, u->groups[i]);
     }
+    snprintf(path, sizeof path, "%sextra", at);
     for (size_t i = 0; i < u->extra_count && rc == 0; i++) {
-        snprintf(path, sizeof path, "%sextra[%.*s]", at, (int)u->extra[i].key.len,
-                 (const char *)u->extra[i].key.data);
-        rc = review_add_text(o, path, u->extra[i].value);
+        struct value *map;
+        rc = object_make(o, path, &map);
+        struct value *list = rc == 0 ? value_map_get(map, u->extra[i].key) : NULL;
+        if (rc == 0 && list == NULL) {
+            list = value_map_set(o->arena, map, u->extra[i].key, value_empty(VALUE_LIST));
+        }
+        if (list == NULL || value_append(o->arena, list, value_text(u->extra[i].value)) == NULL) {
+            rc = rc == 0 ? ERR_NOMEM : rc;
+        }
     }
     return rc;
 }

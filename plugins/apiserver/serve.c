@@ -6,6 +6,7 @@
 #include "plugins/apiserver/authenticate.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/carrier.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/discovery.h"
 #include "plugins/apiserver/gate.h"
 #include "plugins/apiserver/pki.h"
@@ -123,7 +124,16 @@ bool serve_admit(struct exchange *ex)
         ex->manager = slice_str("unknown");
     }
     ex->pretty = ex->query.pretty == QUERY_UNSET ? ex->human : ex->query.pretty == QUERY_ON;
-    return ex->request.kind == NULL || shape_choose(ex);
+    if (ex->request.kind != NULL) {
+        const char *deprecated = schema_text(ex->request.kind, ex->request.kind->deprecated);
+        if (deprecated[0] != 0) {
+            exchange_warn(ex, slice_str(deprecated));
+        }
+        if (!shape_choose(ex)) {
+            return false;
+        }
+    }
+    return deadline_begin(ex);
 }
 
 void serve_go(struct exchange *ex)
@@ -225,7 +235,6 @@ int serve_open(struct apiserver *api, struct kvp_errmsg *e)
     rc = api->host->http_route(api->ctx, &route);
     if (rc != 0) {
         snprintf(e->text, sizeof e->text, "the route /* was refused (reason %d)", rc);
-        return rc;
     }
-    return api->conf->insecure_http ? 0 : pki_port_known(api, e);
+    return rc;
 }

@@ -95,6 +95,17 @@ static void shape_partial(struct exchange *ex, const struct object *o, struct bu
     buf_append_byte(out, '}');
 }
 
+/* The same of a stored value, which need not be decoded for it. */
+static int shape_partial_stored(struct exchange *ex, struct slice value, int64_t revision,
+                                struct arena *scratch, struct buf *out, struct errmsg *e)
+{
+    shape_head(ex, "PartialObjectMetadata", out);
+    buf_append_str(out, ",\"metadata\":");
+    int rc = stored_print_metadata(ex->request.type, value, revision, scratch, out, e);
+    buf_append_byte(out, '}');
+    return rc == 0 && out->failed ? ERR_NOMEM : rc;
+}
+
 static void shape_row(struct exchange *ex, const struct object *o, bool metadata,
                       struct arena *scratch, struct buf *out)
 {
@@ -179,6 +190,9 @@ int shape_print(struct exchange *ex, struct slice value, int64_t revision, bool 
     if (whole) {
         return stored_print(ex->request.type, value, revision, false, scratch, out, e);
     }
+    if (ex->media.shape == MEDIA_PARTIAL && revision > 0) {
+        return shape_partial_stored(ex, value, revision, scratch, out, e);
+    }
     int rc = shape_decode(ex, value, revision, scratch, &o, e);
     if (rc == 0) {
         shape_object(ex, &o, first, false, scratch, out);
@@ -249,16 +263,15 @@ int shape_list_item(struct exchange *ex, struct slice value, int64_t revision,
     if (ex->media.shape == MEDIA_WHOLE || ex->media.shape == MEDIA_PARTIAL) {
         return stored_print(ex->request.type, value, revision, true, scratch, out, e);
     }
+    if (ex->media.shape == MEDIA_PARTIAL_LIST) {
+        return shape_partial_stored(ex, value, revision, scratch, out, e);
+    }
     int rc = shape_decode(ex, value, revision, scratch, &o, e);
-    if (rc != 0) {
-        return rc;
-    }
-    if (ex->media.shape == MEDIA_TABLE) {
+    if (rc == 0) {
         shape_row(ex, &o, false, scratch, out);
-    } else {
-        shape_partial(ex, &o, out);
+        rc = out->failed ? ERR_NOMEM : 0;
     }
-    return out->failed ? ERR_NOMEM : 0;
+    return rc;
 }
 
 void shape_list_end(struct buf *out)

@@ -163,6 +163,51 @@ static size_t stored_splice(struct slice s, size_t at)
     }
 }
 
+/* Where the value that begins at `at` with a brace ends; 0 = nowhere. */
+static size_t stored_object_end(struct slice s, size_t at)
+{
+    size_t depth = 0;
+    while (at < s.len) {
+        uint8_t byte = s.data[at];
+        if (byte == '"') {
+            at = stored_text_end(s, at);
+            if (at == 0) {
+                return 0;
+            }
+            continue;
+        }
+        depth += byte == '{';
+        at++;
+        if (byte == '}' && --depth == 0) {
+            return at;
+        }
+    }
+    return 0;
+}
+
+int stored_print_metadata(const struct schema_type *type, struct slice value, int64_t revision,
+                          struct arena *scratch, struct buf *out, struct errmsg *e)
+{
+    char head[256];
+    size_t n = stored_head(type, head, sizeof head);
+    size_t at = n > 0 && slice_starts_with(value, slice_of(head, n)) ? stored_splice(value, n) : 0;
+    size_t from = n + sizeof "\"metadata\":" - 1;
+    size_t end = at > 0 ? stored_object_end(value, from) : 0;
+    if (end > at) {
+        buf_append(out, value.data + from, at - from);
+        buf_printf(out, ",\"resourceVersion\":\"%" PRId64 "\"", revision);
+        buf_append(out, value.data + at, end - at);
+        return out->failed ? ERR_NOMEM : 0;
+    }
+    struct object o;
+    int rc = stored_decode(type, value, revision, scratch, &o, e);
+    if (rc == 0) {
+        encode_json(schema_type(SCHEMA_META_V1_OBJECT_META), object_get(&o, "metadata"), out);
+        rc = out->failed ? ERR_NOMEM : 0;
+    }
+    return rc;
+}
+
 int stored_print(const struct schema_type *type, struct slice value, int64_t revision, bool item,
                  struct arena *scratch, struct buf *out, struct errmsg *e)
 {

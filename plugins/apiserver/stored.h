@@ -25,5 +25,8 @@ int stored_decode(const struct schema_type *type, struct slice value, int64_t re
  * others wrote in another order. As stored_decode. */
 int stored_print(const struct schema_type *type, struct slice value, int64_t revision, bool item,
                  struct arena *scratch, struct buf *out, struct errmsg *e);
+/* Appends the JSON of a value's metadata alone, with its resourceVersion. As stored_print. */
+int stored_print_metadata(const struct schema_type *type, struct slice value, int64_t revision,
+                          struct arena *scratch, struct buf *out, struct errmsg *e);
 
 #endif

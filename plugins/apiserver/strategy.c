@@ -105,6 +105,9 @@ static int strategy_update_status(struct object *new, const struct object *old)
     if (rc == 0 && is_kind(new, SCHEMA_CORE_V1_POD)) {
         rc = strategy_keep(new, old, "metadata.ownerReferences");
     }
+    if (rc == 0 && is_kind(new, SCHEMA_APPS_V1_DEPLOYMENT)) {
+        rc = strategy_keep(new, old, "metadata.labels");
+    }
     return rc;
 }
 

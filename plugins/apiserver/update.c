@@ -13,7 +13,8 @@
 #include "plugins/apiserver/verbs.h"
 
 /* Times somebody else may be quicker. */
-#define UPDATE_TRIES 16u
+#define UPDATE_TRIES       16u
+#define UPDATE_SHOWN_BYTES 1024u /* of a patch, in a refusal */
 
 static void update_apply(struct update *u, const struct kvp_row *row);
 
@@ -110,14 +111,43 @@ static void update_patch_failed(struct exchange *ex, int rc, const struct errmsg
     }
 }
 
+/* What a patch makes of the object is none. */
+static void update_refuse_patch(struct exchange *ex, const char *why)
+{
+    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+    struct slice shown = buf_slice(&ex->body);
+    if (c == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    shown.len = shown.len < UPDATE_SHOWN_BYTES ? shown.len : UPDATE_SHOWN_BYTES;
+    causes_init(c, &ex->arena);
+    cause_invalid_text(c, PLACE_FIELD(NULL, "patch"), shown, "%s", why);
+    exchange_fail(ex,
+                  status_invalid(&ex->arena, slice_of("", 0), slice_of("", 0), slice_of("", 0), c));
+}
+
 bool update_patch(struct update *u, const struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
     struct errmsg e = {.text = ""};
     struct decode_report report = {0};
     int rc = object_patch(old, u->patch_kind, buf_slice(&ex->body), &ex->arena, new, &report, &e);
+    if (rc == ERR_REFUSED) {
+        update_refuse_patch(ex, e.text);
+        return false;
+    }
     if (rc != 0) {
         update_patch_failed(ex, rc, &e);
+        return false;
+    }
+    if (report.count > 0 && slice_eq(ex->query.validation, slice_str("Strict"))) {
+        struct buf b;
+        buf_init(&b);
+        decode_report_text(&report, &b);
+        buf_append_byte(&b, 0);
+        update_refuse_patch(ex, b.failed ? "strict decoding error" : (const char *)b.data);
+        buf_close(&b);
         return false;
     }
     /* Once: what a patch says too much it says again at every try. */
@@ -179,6 +209,11 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
     struct exchange *ex = u->ex;
     int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+    if (u->tries == 0) {
+        body_dedupe_owners(ex, new);
+    } else {
+        metadata_dedupe_owners(new);
+    }
     int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
     rc = rc == 0 ? service_carry(new, old) : rc;
@@ -198,7 +233,6 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
         exchange_no_memory(ex);
         return false;
     }
-    metadata_dedupe_owners(new);
     validate_update(new, old, c);
     if (c->count > 0) {
         exchange_fail(ex,

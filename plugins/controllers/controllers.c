@@ -17,9 +17,11 @@
 static const struct controller *const controllers_list[] = {
     &node_lifecycle_controller,
     &taint_eviction_controller,
+    &ttl_controller,
     &pod_gc_controller,
     &namespace_controller,
     &service_account_controller,
+    &service_account_token_controller,
     &root_ca_controller,
     &endpoints_controller,
     &endpoint_slice_controller,
@@ -109,6 +111,8 @@ static const struct watched_kind watched_kinds[WATCHED_COUNT] = {
     [WATCH_SERVICE_ACCOUNTS] = {SCHEMA_CORE_V1_SERVICE_ACCOUNT},
     [WATCH_CONFIG_MAPS] = {SCHEMA_CORE_V1_CONFIG_MAP,
                            "fieldSelector=metadata.name%3Dkube-root-ca.crt"},
+    [WATCH_TOKEN_SECRETS] = {SCHEMA_CORE_V1_SECRET,
+                             "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token"},
 };
 
 static void controllers_close_informers(struct controllers *c)

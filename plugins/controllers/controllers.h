@@ -24,7 +24,8 @@ enum watched {
     WATCH_ENDPOINTS,
     WATCH_ENDPOINT_SLICES,
     WATCH_SERVICE_ACCOUNTS,
-    WATCH_CONFIG_MAPS, /* named kube-root-ca.crt only */
+    WATCH_CONFIG_MAPS,   /* named kube-root-ca.crt only */
+    WATCH_TOKEN_SECRETS, /* Secrets of type kubernetes.io/service-account-token */
     WATCHED_COUNT
 };
 
@@ -64,6 +65,6 @@ struct controller {
 extern const struct controller replicaset_controller, replication_controller, deployment_controller,
     garbage_collector, node_lifecycle_controller, pod_gc_controller, endpoints_controller,
     endpoint_slice_controller, namespace_controller, service_account_controller, root_ca_controller,
-    taint_eviction_controller;
+    taint_eviction_controller, service_account_token_controller, ttl_controller;
 
 #endif

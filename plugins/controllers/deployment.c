@@ -68,8 +68,8 @@ static void deploy_finish(struct deploy_run *run)
     if (rc != 0) {
         work_fail(run->work, "the status could not be written");
     }
-    if (again_ms > 0) {
-        works_add_after(run->c->works, run->key, (uint64_t)again_ms);
+    if (again_ms > 0 && works_add_after(run->c->works, run->key, (uint64_t)again_ms) != 0) {
+        work_fail(run->work, "the deadline could not be remembered");
     }
     deploy_run_free(run);
 }
@@ -401,7 +401,7 @@ static int64_t deploy_reconcile(void *data, struct work *w, struct slice key)
 static void deploy_event(void *data, const struct object *before, const struct object *now)
 {
     struct deployments *c = data;
-    works_add_object(c->works, now != NULL ? now : before);
+    handlers_queue_object(&c->handlers, c->works, now != NULL ? now : before);
 }
 
 /* The deployment that a set names as its owner, when it is still that one. */
@@ -420,7 +420,7 @@ static bool deploy_add_owner(struct deployments *c, const struct object *set)
 {
     const struct object *d = deploy_owner_of(c, set);
     if (d != NULL) {
-        works_add_object(c->works, d);
+        handlers_queue_object(&c->handlers, c->works, d);
     }
     return d != NULL;
 }
@@ -437,9 +437,11 @@ static int deploy_add_if_matching(void *data, const struct object *d)
     struct errmsg e;
     struct arena a;
     arena_init(&a, 0);
-    if (label_selector_from(object_get(d, "spec.selector"), &a, &s, &e) == 0 &&
-        label_selector_matches(&s, object_get(o->set, "metadata.labels"))) {
-        works_add_object(o->c->works, d);
+    int rc = label_selector_from(object_get(d, "spec.selector"), &a, &s, &e);
+    if (rc == ERR_NOMEM) {
+        handlers_check(&o->c->handlers, KVP_NO_MEMORY);
+    } else if (rc == 0 && label_selector_matches(&s, object_get(o->set, "metadata.labels"))) {
+        handlers_queue_object(&o->c->handlers, o->c->works, d);
     }
     arena_close(&a);
     return 0;
@@ -477,7 +479,7 @@ static void deploy_pod_event(void *data, const struct object *before, const stru
         informer_find(c->sets, object_namespace(pod), reference_text(ref, "name"));
     const struct object *d = set != NULL ? deploy_owner_of(c, set) : NULL;
     if (d != NULL && value_is_text(object_get(d, "spec.strategy.type"), "Recreate")) {
-        works_add_object(c->works, d);
+        handlers_queue_object(&c->handlers, c->works, d);
     }
 }
 
@@ -502,6 +504,7 @@ static int deployments_open(struct controllers *all, struct client term, void **
         return KVP_NO_MEMORY;
     }
     c->all = all;
+    c->handlers.term = term;
     c->deployments = all->informers[WATCH_DEPLOYMENTS];
     c->sets = all->informers[WATCH_REPLICASETS];
     c->pods = all->informers[WATCH_PODS];

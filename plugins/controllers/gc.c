@@ -49,11 +49,19 @@ const struct schema_type *gc_type_of(const struct value *reference)
 
 /* ---- the graph's questions ------------------------------------------------------------------ */
 
+/* A gap in the graph or a node not looked at would be for ever; a new term reads everything again.
+ */
+static void gc_give_up(struct gc *gc)
+{
+    gc->client.host->fail(gc->client.ctx, "out of memory for the graph of owners");
+}
+
 static void gc_look(void *data, const struct gc_node *n)
 {
     struct gc *gc = data;
-    if (gc->ready) {
-        works_add(gc->works, gc_node_uid(n));
+    int rc = gc->ready ? works_add(gc->works, gc_node_uid(n)) : 0;
+    if (rc != 0 && rc != KVP_STOPPED) {
+        gc_give_up(gc);
     }
 }
 
@@ -81,8 +89,7 @@ static void gc_changed(void *data, const struct object *before, const struct obj
         gc_graph_remove(&gc->graph, object_uid(before));
     }
     if (now != NULL && gc_graph_put(&gc->graph, now) != 0) {
-        /* A gap in the graph would be for ever; a new term reads everything again. */
-        gc->client.host->fail(gc->client.ctx, "out of memory for the graph of owners");
+        gc_give_up(gc);
     }
 }
 

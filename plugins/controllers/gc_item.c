@@ -403,14 +403,17 @@ static void gc_orphan(struct gc_run *run, const struct gc_node *n)
 /* ---- one key -------------------------------------------------------------------------------- */
 
 /* Those that hold up their owner, and do not wait for others themselves. */
-static void gc_look_at_blocking(struct gc *gc, const struct gc_node *n)
+static int64_t gc_look_at_blocking(struct gc *gc, const struct gc_node *n)
 {
+    int64_t result = KVP_DONE;
     LIST_FOREACH (it, &n->dependents) {
         const struct gc_edge *e = LIST_ENTRY(it, struct gc_edge, link);
-        if (e->blocks && !e->dependent->deleted) {
-            works_add(gc->works, gc_node_uid(e->dependent));
+        if (e->blocks && !e->dependent->deleted &&
+            works_add(gc->works, gc_node_uid(e->dependent)) != 0) {
+            result = KVP_RETRY;
         }
     }
+    return result;
 }
 
 int64_t gc_reconcile(void *data, struct work *w, struct slice uid)
@@ -421,8 +424,7 @@ int64_t gc_reconcile(void *data, struct work *w, struct slice uid)
         return KVP_DONE;
     }
     if (n->foreground && !n->orphaning && gc_node_is_blocked(n)) {
-        gc_look_at_blocking(gc, n);
-        return KVP_DONE;
+        return gc_look_at_blocking(gc, n);
     }
     struct gc_run *run = gc_run_new(gc, w, n);
     if (run == NULL) {

@@ -21,6 +21,8 @@ static void replicas_forget(struct replicas *c, const struct object *owner)
     buf_init(&key);
     if (object_key(owner, &key) == 0) {
         expects_forget(c->expects, buf_slice(&key));
+    } else {
+        handlers_check(&c->handlers, KVP_NO_MEMORY);
     }
     buf_close(&key);
 }
@@ -33,7 +35,7 @@ static void replicas_owner_changed(void *data, const struct object *before,
     if (other) {
         replicas_forget(c, before);
     }
-    works_add_object(c->works, now != NULL ? now : before);
+    handlers_queue_object(&c->handlers, c->works, now != NULL ? now : before);
 }
 
 /* ---- events of pods ------------------------------------------------------------------------- */
@@ -62,9 +64,11 @@ static int replicas_add_if_matching(void *data, const struct object *owner)
     struct label_selector s;
     struct arena a;
     arena_init(&a, 0);
-    if (replicas_selector(owner, &a, &s) == 0 &&
-        label_selector_matches(&s, object_get(o->pod, "metadata.labels"))) {
-        works_add_object(o->c->works, owner);
+    int rc = replicas_selector(owner, &a, &s);
+    if (rc == ERR_NOMEM) {
+        handlers_check(&o->c->handlers, KVP_NO_MEMORY);
+    } else if (rc == 0 && label_selector_matches(&s, object_get(o->pod, "metadata.labels"))) {
+        handlers_queue_object(&o->c->handlers, o->c->works, owner);
     }
     arena_close(&a);
     return 0;
@@ -84,13 +88,15 @@ static void replicas_observe(struct replicas *c, const struct object *owner,
 {
     struct buf key;
     buf_init(&key);
-    if (object_key(owner, &key) == 0) {
+    if (object_key(owner, &key) != 0) {
+        handlers_check(&c->handlers, KVP_NO_MEMORY);
+    } else {
         if (deleted) {
             expects_deleted(c->expects, buf_slice(&key), object_uid(pod));
         } else {
             expects_created(c->expects, buf_slice(&key));
         }
-        works_add(c->works, buf_slice(&key));
+        handlers_queue(&c->handlers, c->works, buf_slice(&key), 0);
     }
     buf_close(&key);
 }
@@ -143,7 +149,7 @@ static void replicas_pod_updated(struct replicas *c, const struct object *before
     }
     const struct object *old_owner = moved ? replicas_owner_of(c, before) : NULL;
     if (old_owner != NULL) {
-        works_add_object(c->works, old_owner);
+        handlers_queue_object(&c->handlers, c->works, old_owner);
     }
     if (is == NULL) {
         if (moved || relabeled) {
@@ -153,7 +159,7 @@ static void replicas_pod_updated(struct replicas *c, const struct object *before
     }
     const struct object *owner = replicas_owner_of(c, now);
     if (owner != NULL) {
-        works_add_object(c->works, owner);
+        handlers_queue_object(&c->handlers, c->works, owner);
     }
 }
 
@@ -177,7 +183,7 @@ static void replicas_pod_changed(void *data, const struct object *before, const 
 static int replicas_add(void *data, const struct object *owner)
 {
     struct replicas *c = data;
-    works_add_object(c->works, owner);
+    handlers_queue_object(&c->handlers, c->works, owner);
     return 0;
 }
 
@@ -211,6 +217,7 @@ int replicas_open(struct controllers *all, struct client term, const struct repl
     }
     c->all = all;
     c->kind = kind;
+    c->handlers.term = term;
     c->owners = all->informers[kind->watch];
     c->pods = all->informers[WATCH_PODS];
     list_init(&c->syncs);

@@ -1,21 +1,15 @@
 /* root_ca.c - every active namespace has the ConfigMap kube-root-ca.crt, by which pods check whom
  * they talk to.
  *
- * The certificates come from a file: option root-ca-file, else the authority that the API server
- * keeps in the data directory. It is read when the term begins and looked at again from time to
+ * The file they come from (ca_file.h) is read when the term begins and looked at again from time to
  * time, so new certificates need no restart. Where there is no such file nothing is published. */
-#include <stdio.h>
-
 #include "base/alloc.h"
-#include "plugins/controllers/conf.h"
+#include "plugins/controllers/ca_file.h"
 #include "plugins/controllers/controllers.h"
 #include "plugins/controllers/handlers.h"
 
 #define ROOT_CA_NAME        "kube-root-ca.crt"
 #define ROOT_CA_KEY         "ca.crt"
-#define ROOT_CA_BYTES_MAX   (256u * 1024u) /* a bundle of some dozen certificates */
-#define ROOT_CA_REREAD_MS   10000u
-#define ROOT_CA_OWN         "pki/ca.crt" /* in the data directory */
 #define ROOT_CA_DESCRIPTION "kubernetes.io/description"
 
 static const char root_ca_about[] =
@@ -28,9 +22,7 @@ struct root_ca {
     struct client term;
     struct works *works; /* keys: names of namespaces */
     struct handlers handlers;
-    struct buf path; /* with its NUL; empty: there is no file */
-    struct buf pem;  /* empty: not read yet */
-    bool missed;     /* that it could not be read was said */
+    struct ca_file file;
 };
 
 static int root_ca_set_data(struct object *o, struct slice pem)
@@ -70,7 +62,7 @@ static int64_t root_ca_reconcile(void *data, struct work *w, struct slice key)
     const struct object *space = informer_get(s->all->informers[WATCH_NAMESPACES], key);
     const struct object *have =
         informer_find(s->all->informers[WATCH_CONFIG_MAPS], key, slice_str(ROOT_CA_NAME));
-    struct slice pem = buf_slice(&s->pem);
+    struct slice pem = buf_slice(&s->file.pem);
     if (space == NULL || object_is_deleted(space) || pem.len == 0 ||
         (have != NULL && root_ca_is_right(have, pem))) {
         return KVP_DONE;
@@ -94,22 +86,6 @@ static int64_t root_ca_reconcile(void *data, struct work *w, struct slice key)
 
 /* ---- the file ------------------------------------------------------------------------------- */
 
-/* A small local file, read at once. False: it could not be read, or is empty or too large. */
-static bool root_ca_read(const char *path, struct buf *out)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) {
-        return false;
-    }
-    bool ok = buf_reserve(out, ROOT_CA_BYTES_MAX + 1);
-    if (ok) {
-        out->len = fread(out->data, 1, ROOT_CA_BYTES_MAX + 1, f);
-        ok = !ferror(f) && out->len > 0 && out->len <= ROOT_CA_BYTES_MAX;
-    }
-    fclose(f);
-    return ok;
-}
-
 static int root_ca_add_space(void *data, const struct object *o)
 {
     struct root_ca *s = data;
@@ -120,25 +96,9 @@ static int root_ca_add_space(void *data, const struct object *o)
 static void root_ca_look(void *data)
 {
     struct root_ca *s = data;
-    struct buf pem;
-    buf_init(&pem);
-    if (!root_ca_read((const char *)s->path.data, &pem)) {
-        if (!s->missed) {
-            KVP_LOG(s->term.host, s->term.ctx, KVP_WARN, "root CA not read",
-                    kvp_f_str("file", (const char *)s->path.data));
-        }
-        s->missed = true;
-        buf_close(&pem);
-        return;
+    if (ca_file_look(&s->file)) {
+        informer_each(s->all->informers[WATCH_NAMESPACES], root_ca_add_space, s);
     }
-    s->missed = false;
-    if (slice_eq(buf_slice(&pem), buf_slice(&s->pem))) {
-        buf_close(&pem);
-        return;
-    }
-    buf_close(&s->pem);
-    s->pem = pem;
-    informer_each(s->all->informers[WATCH_NAMESPACES], root_ca_add_space, s);
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */
@@ -166,25 +126,8 @@ static void root_ca_close(void *self)
     struct root_ca *s = self;
     handlers_off(&s->handlers);
     works_close(s->works);
-    buf_close(&s->path);
-    buf_close(&s->pem);
+    ca_file_close(&s->file);
     mem_free(s);
-}
-
-static int root_ca_find(struct root_ca *s)
-{
-    const struct kvp_host *host = s->term.host;
-    const char *file = s->all->conf->root_ca_file;
-    const char *dir = KVP_HAS(host, data_dir) ? host->data_dir(s->term.ctx) : "";
-    if (file[0] != 0) {
-        buf_printf(&s->path, "%s", file);
-    } else if (dir[0] != 0) {
-        buf_printf(&s->path, "%s/" ROOT_CA_OWN, dir);
-    }
-    if (s->path.len > 0) {
-        buf_append_byte(&s->path, 0);
-    }
-    return s->path.failed ? KVP_NO_MEMORY : 0;
 }
 
 static int root_ca_begin(struct root_ca *s)
@@ -197,12 +140,12 @@ static int root_ca_begin(struct root_ca *s)
         .data = s,
         .informers = {all->informers[WATCH_NAMESPACES], all->informers[WATCH_CONFIG_MAPS]}};
     struct kvp_timer_args timer = {.size = sizeof timer,
-                                   .after_ms = ROOT_CA_REREAD_MS,
-                                   .repeat_ms = ROOT_CA_REREAD_MS,
+                                   .after_ms = CA_FILE_REREAD_MS,
+                                   .repeat_ms = CA_FILE_REREAD_MS,
                                    .fire = root_ca_look,
                                    .data = s};
-    int rc = root_ca_find(s);
-    if (rc != 0 || s->path.len == 0) {
+    int rc = ca_file_open(&s->file, all, s->term);
+    if (rc != 0 || !ca_file_exists(&s->file)) {
         return rc;
     }
     rc = works_open(s->term, &a, &s->works);
@@ -226,8 +169,6 @@ static int root_ca_open(struct controllers *all, struct client term, void **self
     s->all = all;
     s->term = term;
     s->handlers.term = term;
-    buf_init(&s->path);
-    buf_init(&s->pem);
     int rc = root_ca_begin(s);
     if (rc != 0) {
         root_ca_close(s);

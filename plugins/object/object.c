@@ -312,8 +312,11 @@ int object_append(struct object *o, const char *path, struct value v, struct val
         return rc;
     }
     struct object_place element = {.field = at.field, .element = true};
-    if (at.field == NULL || at.element || at.field->shape != SCHEMA_LIST ||
-        !object_fits(&element, &v)) {
+    /* A wrapper is a list of texts, where other kinds have one value. */
+    bool wrapper = at.field != NULL && at.field->kind == SCHEMA_WRAPPER &&
+                   (at.element || at.field->shape == SCHEMA_ONE);
+    bool list = at.field != NULL && !at.element && at.field->shape == SCHEMA_LIST;
+    if (!(wrapper && v.kind == VALUE_TEXT) && !(list && object_fits(&element, &v))) {
         return ERR_INVALID;
     }
     *out = value_append(o->arena, at.value, v);

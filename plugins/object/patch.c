@@ -98,6 +98,7 @@ int object_patch(const struct object *current, enum patch_kind kind, struct slic
     encode_json(NULL, &doc, &json);
     rc = json.failed ? ERR_NOMEM
                      : object_decode(out, current->type, arena, buf_slice(&json), report, e);
+    rc = rc == ERR_INVALID ? ERR_REFUSED : rc;
     /* Keys given twice in the patch come first, then what the result has too much. */
     if (rc == 0 && report != NULL && twins.count > 0) {
         struct decode_report unknown = *report;

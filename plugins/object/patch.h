@@ -18,7 +18,8 @@ enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
 
 /* Applies a patch to an object; *out is a new object in the arena (texts may be shared with the
  * current one, which is unchanged). report as in decode_json.
- * Returns 0; ERR_INVALID: the patch or what came out of it is not what it should be (400);
+ * Returns 0; ERR_INVALID: the patch is not what it should be (400); ERR_REFUSED: what came out of
+ * it is no object of that type (422);
  * ERR_NOT_FOUND: a JSON patch that does not apply, or whose test failed (422);
  * ERR_REQUEST_TOO_LARGE: too many operations or too much copied (413); ERR_TOO_DEEP; ERR_NOMEM.
  * e has the sentence. */

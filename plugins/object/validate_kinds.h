@@ -11,6 +11,9 @@ validate_fn validate_label_requirement;
 void validate_meta_create(const struct object *o, struct causes *c);
 void validate_meta_update(const struct object *new, const struct object *old, struct causes *c);
 
+/* validate_namespace.c */
+validate_fn validate_namespace_object;
+
 /* validate_pod.c */
 validate_fn validate_pod;
 validate_fn validate_pod_spec;
@@ -22,6 +25,9 @@ validate_fn validate_weighted;
 validate_fn validate_affinity_term;
 validate_fn validate_node_selector;
 validate_fn validate_host_alias;
+
+/* validate_pod_status.c: a pod's status against the one before. */
+void validate_pod_status_update(const struct validate_at *at, const struct object *old);
 
 /* validate_container.c */
 validate_fn validate_container;

@@ -484,6 +484,7 @@ static void pod_update(const struct validate_at *at)
     const struct place *p = PLACE_FIELD(at->place, "spec");
     pod_deadline_update(at, &old);
     pod_gates_update(at, &old);
+    validate_pod_status_update(at, &old);
     if (!pod_tolerations_kept(object_get(&old, "spec.tolerations"),
                               validate_get(at, "spec.tolerations"))) {
         cause_forbidden(at->causes, PLACE_FIELD(p, "tolerations"),

@@ -7,6 +7,7 @@ validate_fn *validate_function(const struct schema_type *t)
         [SCHEMA_META_V1_OBJECT_META] = validate_object_meta,
         [SCHEMA_META_V1_LABEL_SELECTOR] = validate_label_selector,
         [SCHEMA_META_V1_LABEL_SELECTOR_REQUIREMENT] = validate_label_requirement,
+        [SCHEMA_CORE_V1_NAMESPACE] = validate_namespace_object,
         [SCHEMA_CORE_V1_POD] = validate_pod,
         [SCHEMA_CORE_V1_POD_SPEC] = validate_pod_spec,
         [SCHEMA_CORE_V1_VOLUME] = validate_volume,

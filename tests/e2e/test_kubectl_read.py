@@ -148,6 +148,7 @@ def status_of(name, ready, restarts, state, last=None):
 def fill(c):
     """Objects in the states that tables know."""
     pods = "/api/v1/namespaces/default/pods"
+    c.ask("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
     for name, app, priority in (("web", "web", "b"), ("crash", "web", "a"), ("init", "job", "c")):
         spec = {"containers": [container("main", f"img/{name}:1"), container("side", "img/side:2")],
                 "nodeName": "n1"}
@@ -255,7 +256,7 @@ def check_tables(tally, c):
                                 "SELECTOR"], ["web", "1/3", "2", "1", "AGE", "main", "img:1", "app=web"]],
         "get rs -o wide": [["NAME", "DESIRED", "CURRENT", "READY", "AGE", "CONTAINERS", "IMAGES", "SELECTOR"],
                            ["web-1", "2", "0", "0", "AGE", "main", "img:1", "app=web"]],
-        "get svc -o wide": [["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR"],
+        "get svc headless lb -o wide": [["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE", "SELECTOR"],
                             ["headless", "ClusterIP", "None", "<none>", "53/UDP", "AGE", "<none>"],
                             ["lb", "LoadBalancer", "10.96.0.9", "<pending>", "80:30080/TCP", "AGE", "app=web"]],
         "get cm -A": [["NAMESPACE", "NAME", "DATA", "AGE"], ["default", "conf", "2", "AGE"],
@@ -270,7 +271,7 @@ def check_tables(tally, c):
         "get leases -n kube-system": [["NAME", "HOLDER", "AGE"], ["leader", "member-1", "AGE"]],
         "get priorityclass high -o wide": [["NAME", "VALUE", "GLOBAL-DEFAULT", "AGE", "PREEMPTIONPOLICY"],
                                            ["high", "1000", "false", "AGE", "PreemptLowerPriority"]],
-        "get endpointslices": [["NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"],
+        "get endpointslices lb-1": [["NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"],
                                ["lb-1", "IPv4", "80", "10.1.0.1", "AGE"]],
         "get ns": [["NAME", "STATUS", "AGE"], ["default", "Active", "AGE"],
                    ["kube-node-lease", "Active", "AGE"], ["kube-public", "Active", "AGE"],

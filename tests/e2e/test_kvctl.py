@@ -203,8 +203,8 @@ def command_line(tally):
                "lease list", "lease keep-alive", "compaction", "endpoint status", "endpoint health",
                "endpoint hashkv", "member list", "defrag", "alarm list", "alarm disarm", "plugin list",
                "plugin describe", "plugin top", "plugin reload", "plugin enable", "plugin disable",
-               "plugin config", "explain-schedule", "describe", "apply", "delete", "history", "diff", "undo", "why", "config",
-               "version", "help"}, "commands")
+               "plugin config", "describe", "apply", "delete", "history", "diff", "undo", "why", "config",
+               "explain-schedule", "version", "help"}, "commands")
         for words in ([], ["--help"], ["-h"], ["help"]):
             status, out, err = run(*words)
             equal((status, err), (OK, ""), f"kvctl {words}")
@@ -251,6 +251,7 @@ def command_line(tally):
             ([""], BAD_ARGS, "a command is needed, not an empty word"),
             (["lease", ""], BAD_ARGS, "a command is needed, not an empty word"),
             (["lease", "frob"], BAD_ARGS, 'there is no command "lease frob"'),
+            (["explain-schedule", "a/b", "--namespace", "c"], BAD_ARGS, "the namespace is given twice"),
             (["help", "frob"], BAD_ARGS, 'there is no command "frob"'),
             (["--frob", "get", "a"], BAD_ARGS, "unknown flag: --frob"),
             (["get", "a", "--frob"], BAD_ARGS, "unknown flag: --frob"),

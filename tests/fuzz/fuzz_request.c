@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "plugins/apiserver/media.h"
+#include "plugins/apiserver/pretty.h"
 #include "plugins/apiserver/query.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -57,6 +58,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     (void)media_body(query);
     (void)(media_accepts_json(query) || media_accepts_discovery(query));
+    /* Whatever the header, the choice is one that can be made; whatever the text, laying it out
+     * ends. */
+    struct media_answer m;
+    FATAL_IF(media_choose(query, 0, &m) && m.shape != MEDIA_WHOLE, "a shape that cannot be");
+    struct buf laid_out;
+    buf_init(&laid_out);
+    (void)pretty_print(query, &laid_out);
+    FATAL_IF(laid_out.len > 16 * query.len + 64, "too much of it");
+    buf_close(&laid_out);
     arena_close(&a);
     return 0;
 }

@@ -321,7 +321,10 @@ bool plane_model_settled(const struct plane_model *p, char *why, size_t size)
         } else if (t->kind == THING_POD) {
             unsigned i = (unsigned)(t->app[1] - '0');
             if (!t->ready || i >= PLANE_DEPLOYMENTS || strcmp(t->image, "image:99") != 0) {
-                return lacks(why, size, "a pod is not ready, or one too many", t->name);
+                snprintf(why, size, "pod %s of %s is one too many, or not ready:%s%s%s", t->name,
+                         t->image, t->active ? "" : " ending", t->bound ? " bound" : "",
+                         t->ready ? " ready" : "");
+                return false;
             }
             pods[i]++;
         } else if (t->kind == THING_ENDPOINTS && strcmp(t->name, "s") == 0) {

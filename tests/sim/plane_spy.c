@@ -151,7 +151,8 @@ static int spy_init(const struct kvp_plugin *real, struct kvp_ctx *ctx, const st
     *self = s;
     int result = real->init(ctx, &s->table, conf, &s->self, e);
     if (result != 0) {
-        fail(s, "init failed");
+        history_fail(&s->plugins->member->world->history, "member %u: plugin %s: init: %s",
+                     s->plugins->member->number, real->name, e->text);
     }
     return result;
 }

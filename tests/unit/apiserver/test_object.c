@@ -407,6 +407,21 @@ static void running_out_of_memory_is_survived(void **state)
     assert_int_equal(f->report.count, 1);
 }
 
+/* A wrapper is a list where other kinds have one value: texts are appended to it. */
+static void wrappers_take_texts(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(decode(f, SCHEMA_AUTHENTICATION_V1_TOKEN_REVIEW, "{}"), 0);
+    static const char path[] = "status.user.extra[example.com/a.b]";
+    struct value *out;
+    assert_int_equal(object_append(&f->o, path, value_text(slice_str("x")), &out), 0);
+    assert_int_equal(object_append(&f->o, path, value_text(slice_str("y")), &out), 0);
+    assert_int_equal(object_append(&f->o, path, value_int(1), &out), ERR_INVALID);
+    assert_int_equal(object_append(&f->o, "status.user.uid", value_text(slice_str("x")), &out),
+                     ERR_INVALID);
+    assert_non_null(strstr(encoded(f), "\"extra\":{\"example.com/a.b\":[\"x\",\"y\"]}"));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -421,6 +436,7 @@ int main(void)
         T(depth_and_size_are_bounded),
         T(untyped_trees_keep_everything),
         T(paths_read_and_write),
+        T(wrappers_take_texts),
         T(copies_are_equal_and_independent),
         T(running_out_of_memory_is_survived),
     };

@@ -92,7 +92,7 @@ static void json_patches_are_refused(void **state)
     /* The result must be an object of the kind. */
     ASSERT_REFUSES(
         f, cm, PATCH_JSON, from, "[{\"op\":\"replace\",\"path\":\"/data/a\",\"value\":2}]",
-        ERR_INVALID,
+        ERR_REFUSED,
         "json: cannot unmarshal number into Go struct field ConfigMap.data of type string");
     ASSERT_REFUSES(f, cm, PATCH_JSON, from, "[", ERR_INVALID, "unexpected end of JSON input");
     /* Copies into copies grow without end: bounded. */

@@ -118,6 +118,60 @@ static void objects_are_tables_of_one_row(void **state)
     t_close();
 }
 
+/* Metadata is cut out of the stored bytes, whatever texts are in it; what others wrote is decoded.
+ */
+static void metadata_is_cut_out(void **state)
+{
+    open_with_two();
+    expect_answer("POST", CMS,
+                  "{\"metadata\":{\"name\":\"odd\",\"annotations\":{\"a\":\"}{\\\"\\\\\",\"b\":\"]"
+                  "\"}},\"data\":{"
+                  "\"k\":\"}\"}}",
+                  201, NULL);
+    struct asked a = get_as(CMS "/odd", PARTIAL);
+    expect_part(a, 200, "\"annotations\":{\"a\":\"}{\\\"\\\\\",\"b\":\"]\"},\"managedFields\":[");
+    expect_part(a, 200, "\"resourceVersion\":\"");
+    assert_null(strstr(a.body, "\"data\""));
+    t_expect(strcmp(a.body + strlen(a.body) - 5, "}]}}\n") == 0);
+    t_put("/registry/configmaps/default/other",
+          "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"data\":{\"k\":\"v\"},\"metadata\":{"
+          "\"name\":\"other\","
+          "\"namespace\":\"default\",\"uid\":\"u\"}}");
+    a = get_as(CMS "/other", PARTIAL);
+    expect_part(a, 200,
+                "\"metadata\":{\"name\":\"other\",\"namespace\":\"default\",\"uid\":\"u\","
+                "\"resourceVersion\":\"");
+    t_close();
+}
+
+/* Pages of rows that are decoded are small ones. */
+static void long_tables_are_whole(void **state)
+{
+    server_open_all();
+    for (int i = 0; i < 1200; i++) {
+        char key[64];
+        char value[256];
+        snprintf(key, sizeof key, "/registry/configmaps/default/c%04d", i);
+        snprintf(value, sizeof value,
+                 "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c%04d\","
+                 "\"namespace\":\"default\",\"uid\":\"u\"}}",
+                 i);
+        t_put(key, value);
+    }
+    struct asked a = get_as(CMS "?includeObject=None", TABLE);
+    const char *at = a.body;
+    for (int i = 0; i < 1200; i++) {
+        char mark[32];
+        snprintf(mark, sizeof mark, "{\"cells\":[\"c%04d\",0,", i);
+        at = at == NULL ? NULL : strstr(at, mark);
+    }
+    t_expect(at != NULL);
+    a = get_as(CMS "?limit=700", TABLE);
+    t_expect(strstr(a.body, "[\"c0699\",0,") != NULL && strstr(a.body, "[\"c0700\",0,") == NULL);
+    expect_part(a, 200, ",\"remainingItemCount\":500}");
+    t_close();
+}
+
 static void scales_are_tables(void **state)
 {
     server_open_all();
@@ -287,6 +341,8 @@ int main(void)
         cmocka_unit_test(media_ranges_are_tried_by_quality),
         cmocka_unit_test(lists_are_tables),
         cmocka_unit_test(objects_are_tables_of_one_row),
+        cmocka_unit_test(metadata_is_cut_out),
+        cmocka_unit_test(long_tables_are_whole),
         cmocka_unit_test(scales_are_tables),
         cmocka_unit_test(objects_are_metadata_only),
         cmocka_unit_test(watches_are_tables),

@@ -1,7 +1,8 @@
-/* test_conf.c - what the texts of options mean. */
+/* test_conf.c - what the texts of options mean; what follows from a cluster's size. */
 #include "tests/unit/controllers/fixture.h"
 
 #include "plugins/controllers/conf.h"
+#include "plugins/controllers/ttl.h"
 
 static void lists_of_controllers(void **state)
 {
@@ -35,11 +36,25 @@ static void rates(void **state)
     assert_true(rate == 1000000);
 }
 
+static void steps_of_size(void **state)
+{
+    (void)state;
+    assert_int_equal(ttl_step(0, 0), 0);
+    assert_int_equal(ttl_step(0, 100), 0);
+    assert_int_equal(ttl_step(0, 101), 1);
+    assert_int_equal(ttl_step(1, 95), 1); /* not back at once */
+    assert_int_equal(ttl_step(1, 89), 0);
+    assert_int_equal(ttl_step(0, 5000), 4);
+    assert_int_equal(ttl_seconds(4), 300);
+    assert_int_equal(ttl_step(4, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_of_controllers),
         cmocka_unit_test(rates),
+        cmocka_unit_test(steps_of_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,8 +78,6 @@ const char *plane_state(const char *plugin);
 uint64_t plane_now_ms(void);
 /* Runs what is due now. */
 void plane_settle(void);
-/* At most so many turns of what is due now: to stop in the middle of things. */
-void plane_turns(uint32_t count);
 void plane_advance(uint64_t ms);
 /* A few turns of plugins and store, each as small as can be: to stop in the middle of things. */
 void plane_turns(unsigned n);

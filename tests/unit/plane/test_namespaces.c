@@ -138,6 +138,56 @@ static void it_goes_whoever_leads(void **state)
     plane_close();
 }
 
+static struct object *token_secret(void)
+{
+    return plane_get(SCHEMA_CORE_V1_SECRET, "default", "t");
+}
+
+static struct slice token_of(const struct object *secret)
+{
+    return secret == NULL ? slice_of(NULL, 0)
+                          : value_slice(value_map_cget(object_get(secret, "data"), "token"));
+}
+
+/* Asks the server who has this token. */
+static const char *review(struct slice token)
+{
+    static char body[8192];
+    snprintf(body, sizeof body,
+             "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":{"
+             "\"token\":\"%.*s\"}}",
+             (int)token.len, (const char *)token.data);
+    struct plane_answer a = plane_ask(KVP_VERB_CREATE, SCHEMA_AUTHENTICATION_V1_TOKEN_REVIEW, NULL,
+                                      NULL, NULL, body, NULL, NULL);
+    assert_int_equal(a.status, 201);
+    return a.body;
+}
+
+/* A Secret for an account's token gets one that authenticates, and goes with the account. */
+static void secrets_get_tokens(void **state)
+{
+    (void)state;
+    plane_open("apiserver", "controllers", NULL);
+    in_space("{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":\"bot\"}"
+             "}");
+    in_space("{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"t\","
+             "\"annotations\":{\"kubernetes.io/service-account.name\":\"bot\"}},"
+             "\"type\":\"kubernetes.io/service-account-token\"}");
+    PLANE_UNTIL(token_of(token_secret()).len > 0, 2000);
+    struct slice token = token_of(token_secret());
+    assert_non_null(strstr(review(token), "\"authenticated\":true"));
+    assert_non_null(strstr(review(token), "system:serviceaccount:default:bot"));
+    assert_string_equal(
+        plane_text_of(token_secret(), "metadata.annotations[kubernetes.io/service-account.uid]"),
+        plane_text(SCHEMA_CORE_V1_SERVICE_ACCOUNT, "default", "bot", "metadata.uid"));
+    plane_patch(SCHEMA_CORE_V1_SECRET, "default", "t", NULL, "{\"data\":{\"token\":null}}");
+    PLANE_UNTIL(token_of(token_secret()).len > 0, 2000);
+    plane_delete(SCHEMA_CORE_V1_SERVICE_ACCOUNT, "default", "bot", NULL);
+    PLANE_UNTIL(token_secret() == NULL, 2000);
+    assert_null(strstr(review(token), "\"authenticated\":true"));
+    plane_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +195,7 @@ int main(void)
         PLANE_TEST(a_deleted_namespace_is_emptied_and_goes),
         PLANE_TEST(finalizers_hold_it_up),
         PLANE_TEST(it_goes_whoever_leads),
+        PLANE_TEST(secrets_get_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

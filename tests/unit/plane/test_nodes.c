@@ -157,6 +157,8 @@ static void conditions_become_taints(void **state)
     assert_string_equal(plane_text(SCHEMA_CORE_V1_NODE, NULL, "n3", "spec.taints"), "");
     plane_expect(SCHEMA_CORE_V1_NODE, NULL, "n1", "metadata.labels[beta.kubernetes.io/os]",
                  "linux");
+    plane_expect(SCHEMA_CORE_V1_NODE, NULL, "n1",
+                 "metadata.annotations[node.alpha.kubernetes.io/ttl]", "0");
     plane_close();
 }
 
