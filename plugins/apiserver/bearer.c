@@ -174,7 +174,10 @@ static void bearer_good(struct bearer *b)
 
 static void bearer_next(struct bearer *b)
 {
-    while (b->step < BEARER_STEPS && bearer_bound(b)->name.len == 0) {
+    /* A pod's token tells of its node, but is not bound to that. */
+    bool pod = b->jwt.claims.pod.name.len > 0;
+    while (b->step < BEARER_STEPS && (bearer_bound(b)->name.len == 0 ||
+                                      (pod && bearer_steps[b->step].type == SCHEMA_CORE_V1_NODE))) {
         b->step++;
     }
     if (b->step == BEARER_STEPS) {
