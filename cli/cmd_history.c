@@ -129,34 +129,56 @@ static bool has_entry(const struct value *list, const struct value *entry)
     return false;
 }
 
+/* Has only the status changed? */
+static bool only_status_differs(const struct value *before, const struct value *now)
+{
+    for (size_t i = 0; before != NULL && i < value_len(now); i++) {
+        struct slice key = value_map_key(now, i);
+        const struct value *old = value_map_get(before, key);
+        if (!slice_eq(key, slice_str("status")) && !slice_eq(key, slice_str("metadata")) &&
+            (old == NULL || !value_equal(NULL, old, value_map_at(now, i)))) {
+            return false;
+        }
+    }
+    return before != NULL;
+}
+
 /* Who wrote a version: the newest entry of managedFields that the version before did not have.
- * Times are of whole seconds: who writes twice within one leaves his entry as it is, so without a
- * new one it was the newest, unless there are several of that time: then nobody is named. */
+ * Times are of whole seconds: who writes twice within one leaves his entry as it is. So without a
+ * new one it was one of the newest: that of the status when only it has changed, else the other;
+ * when there are several like that, nobody is named. */
 static struct writer writer_of(const struct value *before, const struct value *now)
 {
     const struct value *list = tree_get(now, "metadata.managedFields");
     const struct value *old = before == NULL ? NULL : tree_get(before, "metadata.managedFields");
-    const struct value *found[2] = {NULL, NULL}; /* among all entries, and among new ones */
+    bool status = only_status_differs(before, now);
+    const struct value *found = NULL;
+    bool is_new = false;
     bool several = false;
     for (size_t i = 0; i < value_len(list); i++) {
         const struct value *entry = &list->items[i];
+        bool fresh = !has_entry(old, entry);
+        bool fits = (tree_text(entry, "subresource").len > 0) == status;
+        if ((is_new && !fresh) || (!fresh && !fits)) {
+            continue;
+        }
         /* Times of RFC 3339 in UTC sort as texts. */
-        int order =
-            found[0] == NULL ? 1 : slice_cmp(tree_text(entry, "time"), tree_text(found[0], "time"));
+        int order = found == NULL || (fresh && !is_new)
+                        ? 1
+                        : slice_cmp(tree_text(entry, "time"), tree_text(found, "time"));
         several = order == 0 || (order < 0 && several);
-        found[0] = order > 0 ? entry : found[0];
-        if (!has_entry(old, entry) &&
-            (found[1] == NULL ||
-             slice_cmp(tree_text(entry, "time"), tree_text(found[1], "time")) >= 0)) {
-            found[1] = entry;
+        if (order > 0 || (order == 0 && fits)) {
+            found = entry;
+            is_new = fresh;
         }
     }
-    const struct value *entry = found[1] != NULL ? found[1] : several ? NULL : found[0];
-    return entry == NULL ? (struct writer){0}
-                         : (struct writer){.manager = tree_text(entry, "manager"),
-                                           .operation = tree_text(entry, "operation"),
-                                           .subresource = tree_text(entry, "subresource"),
-                                           .time = tree_text(entry, "time")};
+    if (found == NULL || (several && !is_new)) {
+        return (struct writer){0};
+    }
+    return (struct writer){.manager = tree_text(found, "manager"),
+                           .operation = tree_text(found, "operation"),
+                           .subresource = tree_text(found, "subresource"),
+                           .time = tree_text(found, "time")};
 }
 
 /* What changes by itself is not told. */
