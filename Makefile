@@ -145,7 +145,7 @@ build/kvd build/kvctl: build/%: $(B)/% FORCE
 build/plugins/%.so: $(B)/plugins/%.so FORCE
 	@mkdir -p build/plugins && { cmp -s $< $@ || cp -f $< $@; }
 
-run: all ## start one node on 2379 (DATA_DIR=kvd.data says where its data lies)
+run: all ## start one node: etcd's API on 2379, Kubernetes' on 6443 (DATA_DIR=kvd.data has its data)
 	@deploy/run build/kvd $(DATA_DIR)
 
 deps:
@@ -190,6 +190,7 @@ install: programs $(TEST_HOST_A) ## install under $(DESTDIR)$(PREFIX)
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	for pc in kvplugin kvplugin-test; do \
 	    sed 's|@PREFIX@|$(PREFIX)|' deploy/$$pc.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/$$pc.pc; done
+	install -D -m 644 deploy/examples/guestbook.yaml $(DESTDIR)$(PREFIX)/share/kvd/examples/guestbook.yaml
 	install -D -m 644 deploy/kvd.conf.sample $(DESTDIR)$(PREFIX)/share/kvd/kvd.conf.sample
 	install -D -m 644 deploy/systemd/kvd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/kvd.service
 
@@ -319,7 +320,7 @@ $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(PLUGIN_LIBS_apiserver) -lyaml -lm
 
-$(B)/tests/unit/scheduler/%: $(B)/obj/tests/unit/scheduler/%.o $(SCHEDULER_A) $(OBJECT_A) $(B)/libbase.a
+$(B)/tests/unit/scheduler/%: $(B)/obj/tests/unit/scheduler/%.o $(SCHEDULER_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm

@@ -360,7 +360,7 @@ static bool initialized(const struct podlife *l)
             return false;
         }
     }
-    return l->sandbox;
+    return true;
 }
 
 const char *podlife_phase(const struct podlife *l)

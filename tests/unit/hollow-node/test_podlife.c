@@ -120,6 +120,8 @@ static void a_pod_starts_and_becomes_ready(void **state)
     same_text(&x, "status.hostIP", "172.30.0.3");
     same_text(&x, "status.podIP", "");
     same_text(&x, "status.containerStatuses[0].state.waiting.reason", "ContainerCreating");
+    assert_string_equal(condition(&x, PODLIFE_INITIALIZED, "status"), "True");
+    assert_string_equal(condition(&x, PODLIFE_SANDBOX, "status"), "False");
     assert_string_equal(condition(&x, PODLIFE_READY, "status"), "False");
     assert_string_equal(condition(&x, PODLIFE_READY, "reason"), "ContainersNotReady");
     assert_string_equal(condition(&x, PODLIFE_READY, "message"),
