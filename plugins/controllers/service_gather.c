@@ -3,8 +3,9 @@
 
 #include "base/alloc.h"
 
-#define SERVICE_MANY_PODS    100u /* with more, changes are collected: a millisecond for each pod, */
-#define SERVICE_DELAY_MS_MAX 1000u /*   at most so long */
+/* Changes of a service with more pods are collected: a millisecond for each, at most so many. */
+#define SERVICE_MANY_PODS    100u
+#define SERVICE_DELAY_MS_MAX 1000u
 
 static int service_gather_one(void *data, const struct object *pod)
 {
