@@ -1,13 +1,17 @@
-/* fuzz_request - method, path and query as a client may send them. Byte 0 picks the method; the
- * path ends at the first '?'. What is found is a kind of the schema with all its parts, what is
- * refused is told apart, and a query that is not read has a sentence. */
+/* fuzz_request - method, path and query as a client may send them, and the texts that options and
+ * parameters of the server have: durations, address ranges, plugins of admission. Byte 0 picks the
+ * method; the path ends at the first '?'. What is found is a kind of the schema with all its parts,
+ * what is refused is told apart, and a query that is not read has a sentence. */
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "plugins/apiserver/admit.h"
+#include "plugins/apiserver/deadline.h"
 #include "plugins/apiserver/media.h"
 #include "plugins/apiserver/pretty.h"
 #include "plugins/apiserver/query.h"
+#include "plugins/apiserver/service.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,6 +31,34 @@ static void check_request(const struct request *r, int rc)
     FATAL_IF(r->space.len > 0 && !namespaced, "a namespace of a kind that has none");
     FATAL_IF(namespaced && r->name.len > 0 && r->space.len == 0, "a name without its namespace");
     FATAL_IF(rc == 0 && r->verb == REQUEST_OTHER, "no verb");
+}
+
+static void check_texts(struct slice text, struct arena *a)
+{
+    static struct service_ranges ranges;
+    char address[ADDRESS_TEXT_BYTES];
+    char copy[128];
+    int64_t ms;
+    uint32_t n;
+    FATAL_IF(deadline_parse(text, &ms) == 0 && ms < 0, "a negative duration");
+    if (text.len >= sizeof copy) {
+        return;
+    }
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = 0;
+    (void)admit_parse_disabled(copy, &n);
+    char *comma = strchr(copy, '&');
+    if (comma != NULL) {
+        *comma = 0;
+    }
+    if (service_ranges_parse(copy, comma == NULL ? "1-2" : comma + 1, &ranges) != NULL) {
+        return;
+    }
+    FATAL_IF(ranges.port_first + ranges.port_count > 65536, "ports beyond the last one");
+    address_print(&ranges.addresses, ranges.addresses.count - 1, address);
+    FATAL_IF(!address_number(&ranges.addresses, slice_str(address), &n) ||
+                 n != ranges.addresses.count - 1,
+             "the last address is another one");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -56,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         query_check_write(&q, &c);
         FATAL_IF(q.revision < 0, "a negative revision");
     }
+    check_texts(query, &a);
     (void)media_body(query);
     (void)(media_accepts_json(query) || media_accepts_discovery(query));
     /* Whatever the header, the choice is one that can be made; whatever the text, laying it out
