@@ -320,7 +320,7 @@ $(B)/tests/unit/apiserver/%: $(B)/obj/tests/unit/apiserver/%.o $(APISERVER_A) $(
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(PLUGIN_LIBS_apiserver) -lyaml -lm
 
-$(B)/tests/unit/scheduler/%: $(B)/obj/tests/unit/scheduler/%.o $(SCHEDULER_A) $(OBJECT_A) $(B)/libbase.a
+$(B)/tests/unit/scheduler/%: $(B)/obj/tests/unit/scheduler/%.o $(SCHEDULER_A) $(CLIENT_A) $(TEST_HOST_A) $(OBJECT_A) $(B)/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm

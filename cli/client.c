@@ -11,6 +11,7 @@
 #include "proto/codec.h"
 #include "proto/etcd/rpc.pb-c.h"
 #include "proto/kvd/plugin.pb-c.h"
+#include "proto/kvd/record.pb-c.h"
 
 /* Between two rounds over all endpoints while none of them takes a connection. */
 #define CLIENT_RETRY_MS 50
@@ -46,6 +47,7 @@ static const struct client_method client_methods[CLIENT_CALL_COUNT_] = {
     PLUGIN(CLIENT_PLUGIN_RELOAD, "Reload", change, false),
     PLUGIN(CLIENT_PLUGIN_ENABLE, "Enable", change, false),
     PLUGIN(CLIENT_PLUGIN_DISABLE, "Disable", change, false),
+    [CLIENT_RECORD_ORIGIN] = {"/kvdpb.Record/Origin", &kvdpb__origin_response__descriptor, true},
 };
 
 const struct client_method *client_method(enum client_call_id id)

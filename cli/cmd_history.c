@@ -12,6 +12,7 @@
 #include "plugins/object/decode.h"
 #include "plugins/object/encode.h"
 #include "plugins/object/registry.h"
+#include "proto/kvd/record.pb-c.h"
 
 #define OWNERS_MAX 8u
 
@@ -35,11 +36,12 @@ const struct arg_option cmd_undo_options[] = {
 
 /* One version of an object. */
 struct version {
-    bool there;        /* false: the key did not exist then */
-    bool compacted;    /* nobody knows any more */
-    int64_t revision;  /* that wrote it */
-    int64_t number;    /* 1 = the object was created */
-    struct value tree; /* without what the server adds */
+    bool there;          /* false: the key did not exist then */
+    bool compacted;      /* nobody knows any more */
+    int64_t revision;    /* that wrote it */
+    int64_t number;      /* 1 = the object was created */
+    struct slice plugin; /* that wrote it; empty: a client, or the server does not tell */
+    struct value tree;   /* without what the server adds */
 };
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -53,6 +55,25 @@ static int read_value(struct cli *cli, struct slice value, struct value *tree)
     return tree_read(cli, value, tree);
 }
 
+/* The plugin that wrote a version; empty when a client did, or when the server does not tell (an
+ * etcd). 0 or an exit code (printed). */
+static int read_origin(struct cli *cli, struct slice key, struct version *v)
+{
+    Kvdpb__OriginRequest request = KVDPB__ORIGIN_REQUEST__INIT;
+    void *answer = NULL;
+    struct errmsg e = {""};
+    request.key = cli_bytes(key);
+    request.revision = v->revision;
+    int code = client_call(&cli->client, CLIENT_RECORD_ORIGIN, &request, &cli->arena, &answer, &e);
+    if (code == GRPC_OK) {
+        v->plugin = slice_str(((const Kvdpb__OriginResponse *)answer)->plugin);
+    }
+    /* Compacted while we read: then it is not known any more, as the rest. */
+    bool fine = code == GRPC_OK || code == GRPC_UNIMPLEMENTED || code == GRPC_OUT_OF_RANGE ||
+                code == GRPC_NOT_FOUND;
+    return fine ? 0 : cli_fail(cli, CLI_FAILURE, "%s", e.text);
+}
+
 /* The object as it was at a revision (0 = now). 0 or an exit code (printed). */
 static int version_at(struct objects *o, const struct target *t, int64_t revision,
                       struct version *v)
@@ -62,6 +83,7 @@ static int version_at(struct objects *o, const struct target *t, int64_t revisio
     void *answer = NULL;
     struct errmsg e = {""};
     struct buf key;
+    int rc = 0;
     *v = (struct version){0};
     buf_init(&key);
     registry_key(t->kind.type, objects_space(o, &t->kind), t->name, &key);
@@ -70,23 +92,22 @@ static int version_at(struct objects *o, const struct target *t, int64_t revisio
     int code = key.failed
                    ? GRPC_RESOURCE_EXHAUSTED
                    : client_call(&cli->client, CLIENT_RANGE, &request, &cli->arena, &answer, &e);
-    buf_close(&key);
     if (code == GRPC_OUT_OF_RANGE && strcmp(e.text, err_text(ERR_COMPACTED)) == 0) {
         v->compacted = true;
-        return 0;
+        rc = 0;
+    } else if (code != GRPC_OK) {
+        rc = cli_fail(cli, CLI_FAILURE, "%s",
+                      code == GRPC_RESOURCE_EXHAUSTED && key.failed ? "out of memory" : e.text);
+    } else if (((const Etcdserverpb__RangeResponse *)answer)->n_kvs > 0) {
+        const Mvccpb__KeyValue *kv = ((const Etcdserverpb__RangeResponse *)answer)->kvs[0];
+        v->there = true;
+        v->revision = kv->mod_revision;
+        v->number = kv->version;
+        rc = read_value(cli, slice_of(kv->value.data, kv->value.len), &v->tree);
+        rc = rc == 0 ? read_origin(cli, buf_slice(&key), v) : rc;
     }
-    if (code != GRPC_OK) {
-        return cli_fail(cli, CLI_FAILURE, "%s", e.text);
-    }
-    const Etcdserverpb__RangeResponse *r = answer;
-    if (r->n_kvs == 0) {
-        return 0;
-    }
-    const Mvccpb__KeyValue *kv = r->kvs[0];
-    v->there = true;
-    v->revision = kv->mod_revision;
-    v->number = kv->version;
-    return read_value(cli, slice_of(kv->value.data, kv->value.len), &v->tree);
+    buf_close(&key);
+    return rc;
 }
 
 /* A revision that a command needs. */
@@ -284,6 +305,9 @@ static int put_history(void *data, const struct version *v, const struct version
     }
     output_table_cell(&h->table, "%" PRId64, v->revision);
     output_table_cell(&h->table, "%.*s", (int)w.time.len, (const char *)w.time.data);
+    if (w.manager.len == 0) {
+        w.manager = v->plugin;
+    }
     output_table_cell(&h->table, "%.*s%s%.*s", (int)w.manager.len, (const char *)w.manager.data,
                       w.subresource.len > 0 ? "/" : "", (int)w.subresource.len,
                       (const char *)w.subresource.data);
@@ -310,21 +334,33 @@ int cmd_history(struct cli *cli)
     return rc;
 }
 
+/* "plugin controllers as deployment-controller (Update of status) at ...". */
+static void put_writer(struct slice plugin, const struct writer *w, struct buf *out)
+{
+    if (plugin.len > 0) {
+        buf_append_str(out, "plugin ");
+        go_visible(out, plugin);
+    }
+    if (w->manager.len == 0) {
+        buf_append_str(out, plugin.len > 0 ? "" : "somebody whom the object does not name");
+        return;
+    }
+    if (!slice_eq(plugin, w->manager)) {
+        buf_append_str(out, plugin.len > 0 ? " as " : "");
+        go_visible(out, w->manager);
+    }
+    buf_printf(out, " (%.*s%s%.*s) at %.*s", (int)w->operation.len, (const char *)w->operation.data,
+               w->subresource.len > 0 ? " of " : "", (int)w->subresource.len,
+               (const char *)w->subresource.data, (int)w->time.len, (const char *)w->time.data);
+}
+
 static int put_why(void *data, const struct version *v, const struct version *before)
 {
     struct cli *cli = data;
     struct buf *out = &cli->out;
     struct writer w = writer_of(before->there ? &before->tree : NULL, &v->tree);
     buf_printf(out, "\nrevision %" PRId64 ": ", v->revision);
-    if (w.manager.len == 0) {
-        buf_append_str(out, "somebody whom the object does not name");
-    } else {
-        go_visible(out, w.manager);
-        buf_printf(out, " (%.*s%s%.*s) at %.*s", (int)w.operation.len,
-                   (const char *)w.operation.data, w.subresource.len > 0 ? " of " : "",
-                   (int)w.subresource.len, (const char *)w.subresource.data, (int)w.time.len,
-                   (const char *)w.time.data);
-    }
+    put_writer(v->plugin, &w, out);
     if (v->number == 1) {
         buf_append_str(out, " created it\n");
         return 0;

@@ -121,6 +121,11 @@ int kv_range_chunk(struct kv_range *r, size_t rows, size_t bytes, struct buf *ou
  * header to *out. Bounded by the request's own limits; runs whole. */
 int kv_txn_read(struct kv *kv, struct slice request, int64_t *revision, struct buf *out);
 
+/* Who wrote the version of key that this revision made: appends the plugin's name, nothing when it
+ * was a client. One point read. 0, ERR_EMPTY_KEY, ERR_NOT_FOUND (that revision did not write the
+ * key), ERR_COMPACTED, ERR_FUTURE_REV, ERR_NOMEM. */
+int kv_origin(struct kv *kv, struct slice key, int64_t revision, struct buf *out);
+
 /* HashKV at a revision (0 = current) in slices; bit-exact with etcd (contract MT-09). */
 struct kv_hash;
 int kv_hash_open(struct kv *kv, int64_t revision, struct kv_hash **out);

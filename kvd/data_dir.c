@@ -454,7 +454,8 @@ static void data_dir_look(const struct data_dir *d)
     for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         const char *name = entry->d_name;
         if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, "member") != 0 &&
-            strcmp(name, "plugins.d") != 0 && strcmp(name, "lost+found") != 0) {
+            strcmp(name, "plugins.d") != 0 && strcmp(name, "pki") != 0 &&
+            strcmp(name, "admin.kubeconfig") != 0 && strcmp(name, "lost+found") != 0) {
             LOG(LOG_WARN, "found an unknown file in the data directory, leaving it alone",
                 F_STR("data-dir", d->path), F_STR("name", name));
         }

@@ -118,6 +118,12 @@ static int64_t serve_revision(struct service *service)
     return kv_revision(serve_of(service)->kv);
 }
 
+static int serve_origin(struct service *service, struct slice key, int64_t revision,
+                        struct buf *out)
+{
+    return kv_origin(serve_of(service)->kv, key, revision, out);
+}
+
 static uint64_t serve_raft_term(struct service *service)
 {
     return serve_of(service)->term;
@@ -272,6 +278,7 @@ static const struct service serve_table = {
     .hash_kv = jobs_hash_kv,
     .defragment = jobs_defragment,
     .cancel_job = jobs_cancel,
+    .origin = serve_origin,
     .members = serve_members,
 };
 

@@ -201,6 +201,9 @@ struct service {
     void (*defragment)(struct service *s, struct service_job *j);
     void (*cancel_job)(struct service *s, struct service_job *j);
 
+    /* Answers at once: kv_origin. */
+    int (*origin)(struct service *s, struct slice key, int64_t revision, struct buf *out);
+
     /* Members; pointers valid until the next loop turn. */
     size_t (*members)(struct service *s, struct service_member *out, size_t max);
 };

@@ -199,6 +199,9 @@ void svc_health_list(struct rpc_call *call, struct slice bytes);
 void svc_health_watch_open(struct rpc_call *call);
 void svc_health_watch_message(struct rpc_call *call, struct slice bytes);
 void svc_health_watch_closed(struct rpc_call *call);
+/* svc_record.c */
+void svc_record_origin(struct rpc_call *call, struct slice bytes);
+
 /* svc_plugin.c */
 void svc_plugin_list(struct rpc_call *call, struct slice bytes);
 void svc_plugin_describe(struct rpc_call *call, struct slice bytes);

@@ -11,6 +11,7 @@
 #define ELECTION    "v3electionpb.Election"
 #define HEALTH      "grpc.health.v1.Health"
 #define PLUGIN      "kvdpb.Plugin"
+#define RECORD      "kvdpb.Record"
 
 static void svc_open_server_stream(struct rpc_call *call)
 {
@@ -118,6 +119,7 @@ static const struct rpc_method svc_rows[] = {
     UNARY(PLUGIN, "Reload", svc_plugin_reload),
     UNARY(PLUGIN, "Enable", svc_plugin_enable),
     UNARY(PLUGIN, "Disable", svc_plugin_disable),
+    UNARY(RECORD, "Origin", svc_record_origin),
     {.service = NULL},
 };
 

@@ -5,6 +5,7 @@
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/issuer.h"
 #include "plugins/apiserver/jwt.h"
+#include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/sub.h"
 #include "plugins/object/defaults.h"
@@ -309,6 +310,14 @@ void sub_token(struct exchange *ex)
         return;
     }
     if (!body_check_options(ex, "CreateOptions") || !body_decode(ex, &t->o)) {
+        return;
+    }
+    if (!ex->api->issuer->own_is_given && !pki_is_settled(ex->api->pki)) {
+        /* Another member may have another key, and then it is this one that goes. */
+        struct status s =
+            status_unavailable(&ex->arena, "%s", "the keys of tokens are not known yet");
+        s.retry_after_s = 1;
+        exchange_fail(ex, s);
         return;
     }
     if ((object_text(&t->o, "metadata.name").len > 0 &&

@@ -2,6 +2,7 @@
 #include "plugins/apiserver/bearer.h"
 
 #include "plugins/apiserver/issuer.h"
+#include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/stored.h"
 
 #define BEARER_LEGACY_ISSUER "kubernetes/serviceaccount"
@@ -213,8 +214,13 @@ void bearer_check(struct bearer *b)
     }
     bool ours = rc == 0 && (c->legacy ? slice_eq(c->issuer, slice_str(BEARER_LEGACY_ISSUER))
                                       : slice_eq(c->issuer, ex->api->issuer->name));
-    if (!ours || !bearer_is_signed(b) || !bearer_names_are_plain(c) ||
-        (c->legacy && c->secret.name.len == 0)) {
+    if (ours && !bearer_is_signed(b) && !pki_is_settled(ex->api->pki)) {
+        struct status s =
+            status_unavailable(&ex->arena, "%s", "the keys of tokens are not known yet");
+        s.retry_after_s = 1;
+        exchange_fail(ex, s);
+    } else if (!ours || !bearer_is_signed(b) || !bearer_names_are_plain(c) ||
+               (c->legacy && c->secret.name.len == 0)) {
         bearer_bad(b, "invalid bearer token");
     } else if (!c->legacy && (c->expires == 0 || now - BEARER_SKEW_S >= c->expires)) {
         bearer_bad(b, "service account token has expired");

@@ -55,8 +55,9 @@ static void openapi_take_kind(struct openapi_doc *d, const struct schema_resourc
     openapi_take(d, kind_type(kind));
     openapi_take(d, schema_at(kind, kind->list_type));
     for (size_t i = 0; i < kind->sub_count; i++) {
-        if (request_serves(kind, subs + i)) {
-            openapi_take(d, openapi_sub_type(kind, subs + i));
+        const struct schema_type *body = openapi_sub_type(kind, subs + i);
+        if (request_serves(kind, subs + i) && !openapi_connects(body)) {
+            openapi_take(d, body);
         }
     }
 }

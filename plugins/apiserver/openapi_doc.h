@@ -50,6 +50,9 @@ void openapi_print_extra_ref(const struct openapi_doc *d, enum openapi_extra ext
 /* What a subresource takes and answers: its own type, or that of the kind. */
 const struct schema_type *openapi_sub_type(const struct schema_resource *kind,
                                            const struct schema_sub *sub);
+/* Whether a subresource hands the connection on, as exec and proxy do: what its type describes are
+ * the parameters of the query, and no body. */
+bool openapi_connects(const struct schema_type *body);
 /* The extra a field's value is; 0 = none. */
 unsigned openapi_extra_of(const struct schema_field *f);
 /* The paths of a kind, "path":{...} with commas between them. */

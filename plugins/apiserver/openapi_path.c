@@ -6,6 +6,7 @@
 
 #include "plugins/apiserver/media.h"
 #include "plugins/apiserver/request.h"
+#include "plugins/object/encode.h"
 
 /* ---- parameters ---------------------------------------------------------------------------- */
 
@@ -75,9 +76,10 @@ static const struct parameter no_parameters[] = {{0}};
 static void print_parameter(const struct openapi_doc *d, const struct parameter *p,
                             enum parameter_place place, struct buf *out)
 {
-    buf_printf(out, "{\"name\":\"%s\",\"in\":\"%s\",\"description\":\"%s\"%s,", p->name,
-               place == PLACE_PATH ? "path" : "query", p->about,
-               place == PLACE_PATH ? ",\"required\":true" : "");
+    buf_printf(out, "{\"name\":\"%s\",\"in\":\"%s\",\"description\":", p->name,
+               place == PLACE_PATH ? "path" : "query");
+    encode_text(slice_str(p->about), out);
+    buf_append_str(out, place == PLACE_PATH ? ",\"required\":true," : ",");
     buf_printf(out,
                d->v3 ? "\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}"
                      : "\"type\":\"%s\",\"uniqueItems\":true}",
@@ -131,9 +133,13 @@ static void print_id(const struct target *t, enum operation op, struct buf *out)
     bool namespaced = (t->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
     char first[64];
     snprintf(first, sizeof first, "%.*s", (int)strcspn(group, "."), group);
-    buf_append_str(out, operations[op].prefix);
+    bool connects = openapi_connects(t->body);
+    buf_append_str(out, connects ? "connect" : operations[op].prefix);
     print_title(group[0] == 0 ? "core" : first, out);
     print_title(schema_text(t->type, t->type->version), out);
+    if (connects) {
+        print_title(operations[op].method, out);
+    }
     buf_append_str(out, op == COLLECTION ? "Collection" : "");
     buf_append_str(out, namespaced && !t->everywhere ? "Namespaced" : "");
     buf_append_str(out, schema_type_name(t->type));
@@ -216,10 +222,53 @@ static bool print_body_parameter(const struct openapi_doc *d, const struct targe
     return true;
 }
 
+static const char *field_type(const struct schema_field *f)
+{
+    return f->kind == SCHEMA_BOOL                               ? "boolean"
+           : f->kind == SCHEMA_INT32 || f->kind == SCHEMA_INT64 ? "integer"
+                                                                : "string";
+}
+
+/* A connection that is handed on: its parameters are the fields of the body's type, its answer is
+ * what the other end says. */
+static void print_connect(const struct openapi_doc *d, const struct target *t, enum operation op,
+                          struct buf *out)
+{
+    const struct schema_field *fields = schema_fields(t->body);
+    bool comma = false;
+    buf_printf(out, "\"%s\":{\"description\":\"Connect to %s of %s\",\"operationId\":\"",
+               operations[op].method, t->sub, schema_type_name(t->type));
+    print_id(t, op, out);
+    buf_append_str(out, "\",\"parameters\":[");
+    for (size_t i = 0; i < t->body->field_count; i++) {
+        struct parameter p = {schema_field_name(fields + i), field_type(fields + i),
+                              schema_text(fields + i, fields[i].about)};
+        if (fields[i].number > 0) {
+            buf_append_str(out, comma ? "," : "");
+            print_parameter(d, &p, PLACE_QUERY, out);
+            comma = true;
+        }
+    }
+    buf_printf(out,
+               "],%s\"responses\":{\"200\":{\"description\":\"OK\",%s},\"401\":{\"description\":"
+               "\"Unauthorized\"}},\"x-kubernetes-action\":\"connect\","
+               "\"x-kubernetes-group-version-kind\":{\"group\":\"%s\",\"kind\":\"%s\",\"version\":"
+               "\"%s\"}}",
+               d->v3 ? "" : "\"consumes\":[\"*/*\"],\"produces\":[\"*/*\"],",
+               d->v3 ? "\"content\":{\"*/*\":{\"schema\":{\"type\":\"string\"}}}"
+                     : "\"schema\":{\"type\":\"string\"}",
+               schema_text(t->body, t->body->group), schema_type_name(t->body),
+               schema_text(t->body, t->body->version));
+}
+
 static void print_operation(const struct openapi_doc *d, const struct target *t, enum operation op,
                             struct buf *out)
 {
     const struct schema_type *about = t->body;
+    if (openapi_connects(t->body)) {
+        print_connect(d, t, op, out);
+        return;
+    }
     buf_printf(out, "\"%s\":{\"description\":\"%s %s\",\"operationId\":\"", operations[op].method,
                operations[op].about, schema_type_name(t->type));
     print_id(t, op, out);

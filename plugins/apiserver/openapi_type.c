@@ -84,6 +84,14 @@ const struct schema_type *openapi_sub_type(const struct schema_resource *kind,
     return own == NULL ? schema_at(kind, kind->type) : own;
 }
 
+bool openapi_connects(const struct schema_type *body)
+{
+    static const char end[] = "Options";
+    const char *name = schema_type_name(body);
+    size_t n = strlen(name);
+    return n >= sizeof end && strcmp(name + n - (sizeof end - 1), end) == 0;
+}
+
 unsigned openapi_extra_of(const struct schema_field *f)
 {
     switch (f->kind) {

@@ -1,6 +1,7 @@
 /* read.c - get and list. */
 #include <inttypes.h>
 
+#include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/listing.h"
 #include "plugins/object/encode.h"
 #include "plugins/object/object.h"
@@ -77,10 +78,16 @@ void verb_get(struct exchange *ex)
 
 /* ---- list ---------------------------------------------------------------------------------- */
 
+/* A list of one page is answered at once. A longer one that has no limit is sent page by page, each
+ * when the client has taken the one before: all at one revision, and no more than a page of it is
+ * in memory. What goes wrong after the first page can only be told by breaking off. */
 struct list {
     struct listing listing;
     struct selection selection;
-    struct buf items;
+    struct buf items; /* not handed on yet */
+    bool some;        /* an item was printed */
+    bool streams;     /* the answer has begun */
+    bool waits;       /* for the client to take what it was given */
 };
 
 static const char expired_list[] = "The resourceVersion for the provided list is too old.";
@@ -101,22 +108,11 @@ static int list_row(struct listing *walk, struct slice key, struct slice value, 
 {
     struct list *l = walk->data;
     struct errmsg e;
-    if (l->items.len > 0) {
+    if (l->some) {
         buf_append_byte(&l->items, ',');
     }
+    l->some = true;
     return shape_list_item(walk->ex, value, revision, &walk->scratch, &l->items, &e);
-}
-
-static void list_answer(struct listing *walk, int64_t remaining);
-
-static bool list_page(struct listing *walk)
-{
-    struct list *l = walk->data;
-    if (!l->items.failed) {
-        return true;
-    }
-    list_answer(walk, -1); /* which tells that there is no memory */
-    return false;
 }
 
 /* The token for what comes behind this page. */
@@ -127,6 +123,92 @@ static struct slice list_token(struct listing *walk, int64_t revision)
                       &walk->ex->arena);
 }
 
+/* Up to the first item. remaining: rows behind this page; -1 = not told. */
+static void list_head(struct listing *walk, int64_t remaining, struct buf *out)
+{
+    shape_list_begin(walk->ex, out);
+    buf_printf(out, "{\"resourceVersion\":\"%" PRId64 "\"", walk->revision);
+    if (walk->more) {
+        struct slice token = list_token(walk, walk->revision);
+        buf_append_str(out, ",\"continue\":");
+        encode_text(token, out);
+        out->failed = out->failed || token.data == NULL;
+        if (remaining > 0) {
+            buf_printf(out, ",\"remainingItemCount\":%" PRId64, remaining);
+        }
+    }
+    buf_append_byte(out, '}');
+    shape_list_items(walk->ex, out);
+}
+
+static void list_gone(struct exchange *ex)
+{
+    struct list *l = ex->op;
+    listing_close(&l->listing);
+}
+
+static void list_drained(struct exchange *ex)
+{
+    struct list *l = ex->op;
+    if (l->waits) {
+        l->waits = false;
+        listing_page(&l->listing);
+    }
+}
+
+/* Moves what was printed to the client's buffer. False: out of memory, broken off. */
+static bool list_move(struct list *l)
+{
+    struct exchange *ex = l->listing.ex;
+    buf_append_slice(&ex->out, buf_slice(&l->items));
+    if (!l->items.failed && !ex->out.failed) {
+        buf_clear(&l->items);
+        return true;
+    }
+    listing_close(&l->listing);
+    exchange_no_memory(ex);
+    return false;
+}
+
+/* A page that is not the last one. */
+static bool list_page(struct listing *walk)
+{
+    struct list *l = walk->data;
+    struct exchange *ex = walk->ex;
+    bool whole =
+        walk->limit > 0 || !ex->carrier->speaks_http || ex->pretty || ex->media.pretty || ex->head;
+    if (whole && !l->items.failed) {
+        return true;
+    }
+    if (!whole && !l->streams && !l->items.failed) {
+        l->streams = true;
+        ex->op = l;
+        ex->gone = list_gone;
+        ex->drained = list_drained;
+        exchange_stream(ex, "application/json");
+        list_head(walk, -1, &ex->out);
+    }
+    if (!list_move(l)) {
+        return false;
+    }
+    l->waits = !exchange_pump(ex);
+    return !l->waits;
+}
+
+/* The rest of a list that is sent page by page. */
+static void list_end(struct list *l)
+{
+    struct exchange *ex = l->listing.ex;
+    ex->gone = NULL;
+    ex->drained = NULL;
+    shape_list_end(&l->items);
+    buf_append_byte(&l->items, '\n');
+    if (list_move(l)) {
+        listing_close(&l->listing);
+        exchange_end(ex);
+    }
+}
+
 /* remaining: rows behind this page; -1 = not told. */
 static void list_answer(struct listing *walk, int64_t remaining)
 {
@@ -134,19 +216,7 @@ static void list_answer(struct listing *walk, int64_t remaining)
     struct exchange *ex = walk->ex;
     struct buf out;
     buf_init(&out);
-    shape_list_begin(ex, &out);
-    buf_printf(&out, "{\"resourceVersion\":\"%" PRId64 "\"", walk->revision);
-    if (walk->more) {
-        struct slice token = list_token(walk, walk->revision);
-        buf_append_str(&out, ",\"continue\":");
-        encode_text(token, &out);
-        out.failed = out.failed || token.data == NULL;
-        if (remaining > 0) {
-            buf_printf(&out, ",\"remainingItemCount\":%" PRId64, remaining);
-        }
-    }
-    buf_append_byte(&out, '}');
-    shape_list_items(ex, &out);
+    list_head(walk, remaining, &out);
     buf_append_slice(&out, buf_slice(&l->items));
     shape_list_end(&out);
     if (out.failed || l->items.failed) {
@@ -175,7 +245,12 @@ static void list_counted(void *data, const struct kvp_result *r, const struct kv
 
 static void list_done(struct listing *walk)
 {
+    struct list *l = walk->data;
     struct exchange *ex = walk->ex;
+    if (l->streams) {
+        list_end(l);
+        return;
+    }
     if (!walk->more || !walk->selection->all) {
         list_answer(walk, -1);
         return;

@@ -26,20 +26,24 @@ static bool claim_is_deleted(const struct object *o)
     return object_get(o, "metadata.deletionTimestamp") != NULL;
 }
 
+enum claim claim_judge(bool owned, bool ours, bool matches, bool owner_deleted, bool child_deleted)
+{
+    if (owned && !ours) {
+        return CLAIM_OTHER;
+    }
+    if (ours) {
+        return matches ? CLAIM_OWNED : owner_deleted ? CLAIM_OTHER : CLAIM_RELEASE;
+    }
+    return !matches || owner_deleted || child_deleted ? CLAIM_OTHER : CLAIM_ADOPT;
+}
+
 enum claim claim_decide(const struct object *owner, const struct label_selector *selector,
                         const struct object *child)
 {
     struct slice uid = claim_owner_uid(child);
-    bool ours = uid.len > 0 && slice_eq(uid, object_text(owner, "metadata.uid"));
-    if (uid.len > 0 && !ours) {
-        return CLAIM_OTHER;
-    }
-    bool matches = label_selector_matches(selector, object_get(child, "metadata.labels"));
-    if (ours) {
-        return matches ? CLAIM_OWNED : claim_is_deleted(owner) ? CLAIM_OTHER : CLAIM_RELEASE;
-    }
-    return !matches || claim_is_deleted(owner) || claim_is_deleted(child) ? CLAIM_OTHER
-                                                                          : CLAIM_ADOPT;
+    return claim_judge(uid.len > 0, slice_eq(uid, object_text(owner, "metadata.uid")),
+                       label_selector_matches(selector, object_get(child, "metadata.labels")),
+                       claim_is_deleted(owner), claim_is_deleted(child));
 }
 
 void claim_print_adopt(const struct object *owner, struct slice child_uid, struct buf *out)

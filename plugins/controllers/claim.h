@@ -15,7 +15,10 @@ enum claim {
     CLAIM_ADOPT,   /* nobody's, and matches */
     CLAIM_RELEASE, /* ours, and does not match any more */
 };
-/* Pure. Owner and child are of one namespace. */
+/* From what is known of the child: it has a controlling owner, that is ours, the selector matches,
+ * owner and child are being deleted. Pure. */
+enum claim claim_judge(bool owned, bool ours, bool matches, bool owner_deleted, bool child_deleted);
+/* The same of an object. Owner and child are of one namespace. Pure. */
 enum claim claim_decide(const struct object *owner, const struct label_selector *selector,
                         const struct object *child);
 /* The strategic merge patches, appended to out; a failure is the buffer's. Pure. */

@@ -25,6 +25,7 @@ static const struct controller *const controllers_list[] = {
     &root_ca_controller,
     &endpoints_controller,
     &endpoint_slice_controller,
+    &endpoint_mirror_controller,
     &replicaset_controller,
     &replication_controller,
     &deployment_controller,

@@ -65,6 +65,7 @@ struct controller {
 extern const struct controller replicaset_controller, replication_controller, deployment_controller,
     garbage_collector, node_lifecycle_controller, pod_gc_controller, endpoints_controller,
     endpoint_slice_controller, namespace_controller, service_account_controller, root_ca_controller,
-    taint_eviction_controller, service_account_token_controller, ttl_controller;
+    taint_eviction_controller, service_account_token_controller, ttl_controller,
+    endpoint_mirror_controller;
 
 #endif

@@ -12,56 +12,87 @@ bool replica_pod_ended(const struct object *pod)
     return value_is_text(phase, "Succeeded") || value_is_text(phase, "Failed");
 }
 
-static bool replica_pod_deleted(const struct object *pod)
-{
-    return object_get(pod, "metadata.deletionTimestamp") != NULL;
-}
-
 bool replica_pod_active(const struct object *pod)
 {
-    return !replica_pod_ended(pod) && !replica_pod_deleted(pod);
+    return !replica_pod_ended(pod) && object_get(pod, "metadata.deletionTimestamp") == NULL;
 }
 
-bool replica_pod_terminating(const struct object *pod)
+/* ---- all at once ---------------------------------------------------------------------------- */
+
+static uint16_t replica_field(enum schema_type_id type, const char *name)
 {
-    return !replica_pod_ended(pod) && replica_pod_deleted(pod);
+    const struct schema_type *t = schema_type(type);
+    return (uint16_t)(schema_find(t, slice_str(name)) - schema_fields(t));
 }
 
-bool replica_pod_ready(const struct object *pod, int64_t *since_s)
+void replica_fields_init(struct replica_fields *f)
 {
-    const struct schema_type *t = schema_type(SCHEMA_CORE_V1_POD_CONDITION);
-    const struct value *list = object_get(pod, "status.conditions");
-    int64_t unused;
-    since_s = since_s == NULL ? &unused : since_s;
-    *since_s = INSTANT_UNSET;
-    for (size_t i = 0; i < value_len(list); i++) {
-        const struct value *c = &list->items[i];
-        if (!value_is_text(value_find(t, c, "type"), "Ready")) {
-            continue;
+    *f = (struct replica_fields){
+        .metadata = replica_field(SCHEMA_CORE_V1_POD, "metadata"),
+        .status = replica_field(SCHEMA_CORE_V1_POD, "status"),
+        .labels = replica_field(SCHEMA_META_V1_OBJECT_META, "labels"),
+        .owners = replica_field(SCHEMA_META_V1_OBJECT_META, "ownerReferences"),
+        .deletion = replica_field(SCHEMA_META_V1_OBJECT_META, "deletionTimestamp"),
+        .phase = replica_field(SCHEMA_CORE_V1_POD_STATUS, "phase"),
+        .conditions = replica_field(SCHEMA_CORE_V1_POD_STATUS, "conditions"),
+        .condition_type = replica_field(SCHEMA_CORE_V1_POD_CONDITION, "type"),
+        .condition_status = replica_field(SCHEMA_CORE_V1_POD_CONDITION, "status"),
+        .condition_since = replica_field(SCHEMA_CORE_V1_POD_CONDITION, "lastTransitionTime"),
+        .owner_uid = replica_field(SCHEMA_META_V1_OWNER_REFERENCE, "uid"),
+        .owner_controller = replica_field(SCHEMA_META_V1_OWNER_REFERENCE, "controller"),
+    };
+}
+
+static void replica_look_at_ready(const struct replica_fields *f, const struct value *conditions,
+                                  struct replica_look *out)
+{
+    for (size_t i = 0; i < value_len(conditions); i++) {
+        const struct value *c = &conditions->items[i];
+        if (value_is_text(value_member(c, f->condition_type), "Ready")) {
+            const struct value *since = value_member(c, f->condition_since);
+            out->ready = value_is_text(value_member(c, f->condition_status), "True");
+            out->ready_s = out->ready && since != NULL && since->kind == VALUE_INT ? since->integer
+                                                                                   : INSTANT_UNSET;
+            return;
         }
-        if (!value_is_text(value_find(t, c, "status"), "True")) {
-            return false;
-        }
-        const struct value *since = value_find(t, c, "lastTransitionTime");
-        *since_s = since != NULL && since->kind == VALUE_INT ? since->integer : INSTANT_UNSET;
-        return true;
     }
-    return false;
 }
 
-int64_t replica_pod_available_in(const struct object *pod, int64_t min_ready_s, int64_t now_s)
+void replica_look(const struct replica_fields *f, const struct object *pod,
+                  struct replica_look *out)
 {
-    int64_t since;
-    if (!replica_pod_ready(pod, &since)) {
+    const struct value *meta = value_member(&pod->root, f->metadata);
+    const struct value *status = value_member(&pod->root, f->status);
+    const struct value *phase = value_member(status, f->phase);
+    const struct value *owners = value_member(meta, f->owners);
+    bool ended = value_is_text(phase, "Succeeded") || value_is_text(phase, "Failed");
+    *out = (struct replica_look){.labels = value_member(meta, f->labels),
+                                 .ready_s = INSTANT_UNSET,
+                                 .deleted = value_member(meta, f->deletion) != NULL};
+    out->active = !ended && !out->deleted;
+    out->terminating = !ended && out->deleted;
+    for (size_t i = 0; i < value_len(owners); i++) {
+        const struct value *flag = value_member(&owners->items[i], f->owner_controller);
+        if (flag != NULL && flag->kind == VALUE_BOOL && flag->boolean) {
+            out->owner_uid = value_slice(value_member(&owners->items[i], f->owner_uid));
+            break;
+        }
+    }
+    replica_look_at_ready(f, value_member(status, f->conditions), out);
+}
+
+int64_t replica_available_in(const struct replica_look *p, int64_t min_ready_s, int64_t now_s)
+{
+    if (!p->ready) {
         return -1;
     }
     if (min_ready_s <= 0) {
         return 0;
     }
-    if (since == INSTANT_UNSET) {
+    if (p->ready_s == INSTANT_UNSET) {
         return -1;
     }
-    return since + min_ready_s <= now_s ? 0 : since + min_ready_s - now_s;
+    return p->ready_s + min_ready_s <= now_s ? 0 : p->ready_s + min_ready_s - now_s;
 }
 
 /* ---- which one goes first ------------------------------------------------------------------- */
@@ -120,7 +151,12 @@ void rank_read(struct rank_pod *r, const struct object *pod)
     r->phase = phase == NULL || value_is_text(phase, "Pending") ? 0
                : value_is_text(phase, "Unknown")                ? 1
                                                                 : 2;
-    r->ready = replica_pod_ready(pod, &r->ready_s);
+    struct replica_fields fields;
+    struct replica_look look;
+    replica_fields_init(&fields);
+    replica_look(&fields, pod, &look);
+    r->ready = look.ready;
+    r->ready_s = look.ready_s;
     const struct value *list = object_get(pod, "status.containerStatuses");
     for (size_t i = 0; i < value_len(list); i++) {
         int64_t n = rank_restarts_of(&list->items[i]);

@@ -8,16 +8,32 @@
 
 /* Counts as a replica: neither ended nor being deleted. */
 bool replica_pod_active(const struct object *pod);
-/* Being deleted and not ended yet. */
-bool replica_pod_terminating(const struct object *pod);
 /* Succeeded or Failed. */
 bool replica_pod_ended(const struct object *pod);
-/* Condition Ready is True. *since_s (may be NULL): seconds since 1970 when it became so,
- * INSTANT_UNSET when that is not said or the pod is not ready. */
-bool replica_pod_ready(const struct object *pod, int64_t *since_s);
+
+/* What a controller of a thousand pods asks of each of them, again and again: read in one go, by
+ * the numbers of fields instead of their names. */
+struct replica_fields {
+    uint16_t metadata, status, labels, owners, deletion, phase, conditions;
+    uint16_t condition_type, condition_status, condition_since, owner_uid, owner_controller;
+};
+void replica_fields_init(struct replica_fields *f);
+
+struct replica_look {
+    const struct value *labels;
+    struct slice owner_uid; /* of the controlling owner; empty = nobody's */
+    bool active;            /* as replica_pod_active */
+    bool deleted;           /* has a deletionTimestamp */
+    bool terminating;       /* deleted, but not ended */
+    bool ready;             /* condition Ready is True */
+    int64_t ready_s; /* since then, seconds since 1970; INSTANT_UNSET = not said, not ready */
+};
+/* Points into the pod. */
+void replica_look(const struct replica_fields *f, const struct object *pod,
+                  struct replica_look *out);
 /* How many seconds from now_s on until a ready pod counts as available; 0 = it does; -1 = it is not
  * ready (or does not say since when): only an event can change that. */
-int64_t replica_pod_available_in(const struct object *pod, int64_t min_ready_s, int64_t now_s);
+int64_t replica_available_in(const struct replica_look *p, int64_t min_ready_s, int64_t now_s);
 
 /* What decides about a pod that is one too many, read once. */
 struct rank_pod {

@@ -3,19 +3,17 @@
 
 #include <stdio.h>
 
-#include "plugins/controllers/replica_pod.h"
-
-void replica_count(struct replica_counts *n, const struct object *pod,
+void replica_count(struct replica_counts *n, const struct replica_look *pod,
                    const struct label_selector *template, int64_t min_ready_s, int64_t now_s)
 {
-    if (!replica_pod_active(pod)) {
-        n->terminating += replica_pod_terminating(pod);
+    if (!pod->active) {
+        n->terminating += pod->terminating;
         return;
     }
-    int64_t in = replica_pod_available_in(pod, min_ready_s, now_s);
+    int64_t in = replica_available_in(pod, min_ready_s, now_s);
     n->active++;
-    n->labeled += label_selector_matches(template, object_get(pod, "metadata.labels"));
-    n->ready += replica_pod_ready(pod, NULL);
+    n->labeled += label_selector_matches(template, pod->labels);
+    n->ready += pod->ready;
     n->available += in == 0;
     if (in > 0 && (n->next_s == 0 || in < n->next_s)) {
         n->next_s = in;

@@ -2,6 +2,7 @@
 #ifndef KVD_CONTROLLERS_REPLICA_STATUS_H
 #define KVD_CONTROLLERS_REPLICA_STATUS_H
 
+#include "plugins/controllers/replica_pod.h"
 #include "plugins/object/labels.h"
 #include "plugins/object/object.h"
 
@@ -12,7 +13,7 @@ struct replica_counts {
 };
 
 /* Counts one pod of the owner. template: what the template's labels select. */
-void replica_count(struct replica_counts *n, const struct object *pod,
+void replica_count(struct replica_counts *n, const struct replica_look *pod,
                    const struct label_selector *template, int64_t min_ready_s, int64_t now_s);
 /* Writes them into an owner's status, with generation seen and condition ReplicaFailure: failed is
  * its reason (NULL = all went well, the condition goes), message what went wrong first; a condition

@@ -286,6 +286,8 @@ struct replica_gather {
     struct replica_sync *sync;
     struct label_selector selector, template;
     struct claims claims;
+    struct slice owner_uid;
+    bool owner_deleted;
     int64_t min_ready_s, now_s;
     const struct object **pods; /* active and ours; in the informer */
     size_t count, room;
@@ -296,14 +298,17 @@ static int replica_gather_pod(void *data, const struct object *pod)
 {
     struct replica_gather *g = data;
     struct replica_sync *s = g->sync;
-    enum claim what = claim_decide(&s->owner, &g->selector, pod);
-    bool active = replica_pod_active(pod);
+    struct replica_look look;
+    replica_look(&s->c->fields, pod, &look);
+    enum claim what = claim_judge(look.owner_uid.len > 0, slice_eq(look.owner_uid, g->owner_uid),
+                                  label_selector_matches(&g->selector, look.labels),
+                                  g->owner_deleted, look.deleted);
     if (what == CLAIM_OWNED) {
-        replica_count(&s->counts, pod, &g->template, g->min_ready_s, g->now_s);
-    } else if (active) {
+        replica_count(&s->counts, &look, &g->template, g->min_ready_s, g->now_s);
+    } else if (look.active) {
         claims_note(&g->claims, what, pod);
     }
-    if (what != CLAIM_OWNED || !active) {
+    if (what != CLAIM_OWNED || !look.active) {
         return 0;
     }
     if (g->count == g->room) {
@@ -443,6 +448,8 @@ static bool replica_gather(struct replica_gather *g, int64_t *result)
         *result = rc == ERR_NOMEM ? KVP_RETRY : KVP_DONE;
         return false;
     }
+    g->owner_uid = object_uid(&s->owner);
+    g->owner_deleted = object_is_deleted(&s->owner);
     g->min_ready_s = object_int(&s->owner, "spec.minReadySeconds", 0);
     g->now_s = controllers_wall_s(s->c->all);
     g->claims = (struct claims){.owner = &s->owner, .work = s->work};

@@ -221,6 +221,7 @@ int replicas_open(struct controllers *all, struct client term, const struct repl
     c->owners = all->informers[kind->watch];
     c->pods = all->informers[WATCH_PODS];
     list_init(&c->syncs);
+    replica_fields_init(&c->fields);
     c->expects = expects_open(term);
     c->recorder = recorder_open(term, kind->controller);
     struct works_args a = {

@@ -18,6 +18,7 @@ struct replicas {
     struct recorder *recorder;
     struct handlers handlers;
     struct catchup *catchup;
+    struct replica_fields fields;
     bool caught_up;    /* before that nothing is decided; then every owner is looked at */
     struct list syncs; /* those in work */
 };

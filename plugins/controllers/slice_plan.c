@@ -7,11 +7,10 @@
 
 #include "plugins/client/client.h"
 #include "plugins/controllers/message.h"
-#include "plugins/controllers/slice_endpoint.h"
 #include "plugins/object/instant.h"
 
 struct slice_want { /* an endpoint that should be listed */
-    struct slice uid;
+    struct slice key;
     struct value endpoint;
     bool placed;
 };
@@ -20,7 +19,7 @@ struct slice_want { /* an endpoint that should be listed */
 struct slice_group {
     struct slice_group *next;
     struct value ports;
-    struct slice_want *wants; /* in the order of uid */
+    struct slice_want *wants; /* in the order of their keys */
     size_t count, room;
     size_t left; /* not placed */
 };
@@ -40,6 +39,11 @@ struct slice_planner {
     struct slice_box *boxes;
     size_t count, room;
     struct value labels;
+};
+
+struct slice_wants {
+    struct slice_planner *planner;
+    struct slice_group *groups;
 };
 
 static const struct schema_field *slice_field(const char *name)
@@ -86,51 +90,57 @@ static int slice_group_add(struct slice_planner *p, struct slice_group *g, struc
 
 static int slice_want_compare(const void *a, const void *b)
 {
-    return slice_cmp(((const struct slice_want *)a)->uid, ((const struct slice_want *)b)->uid);
+    return slice_cmp(((const struct slice_want *)a)->key, ((const struct slice_want *)b)->key);
+}
+
+int slice_wants_add(struct slice_wants *w, struct value ports, struct value endpoint,
+                    struct slice key)
+{
+    struct slice_want want = {.key = key, .endpoint = endpoint};
+    struct slice_group *g = slice_group_of(w->planner, &w->groups, ports);
+    return g == NULL ? ERR_NOMEM : slice_group_add(w->planner, g, want);
+}
+
+/* Of several with one key one is listed. */
+static void slice_drop_repeated(struct slice_group *g)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < g->count; i++) {
+        if (kept == 0 || !slice_eq(g->wants[kept - 1].key, g->wants[i].key)) {
+            g->wants[kept++] = g->wants[i];
+        }
+    }
+    g->count = kept;
 }
 
 static int slice_want_all(struct slice_planner *p, enum service_family family,
                           struct slice_group **groups)
 {
-    const struct slice_plan_args *args = p->args;
-    int rc = 0;
-    for (size_t i = 0; i < args->pod_count && rc == 0; i++) {
-        const struct object *pod = args->pods[i];
-        struct slice_want want = {.uid = object_uid(pod)};
-        struct value ports;
-        bool has = false;
-        if (!service_pod_counts(pod, true)) {
-            continue;
-        }
-        rc = slice_endpoint(args, pod, family, p->arena, &want.endpoint, &has);
-        if (rc != 0 || !has) {
-            continue;
-        }
-        rc = slice_endpoint_ports(args->service, pod, p->arena, &ports);
-        struct slice_group *g = rc == 0 ? slice_group_of(p, groups, ports) : NULL;
-        rc = rc == 0 ? (g == NULL ? ERR_NOMEM : slice_group_add(p, g, want)) : rc;
-    }
-    for (struct slice_group *g = *groups; g != NULL; g = g->next) {
+    struct slice_wants wants = {.planner = p};
+    int rc = p->args->wants(p->args, family, p->arena, &wants);
+    for (struct slice_group *g = wants.groups; g != NULL; g = g->next) {
         qsort(g->wants, g->count, sizeof *g->wants, slice_want_compare);
+        slice_drop_repeated(g);
         g->left = g->count;
     }
+    *groups = wants.groups;
     return rc;
 }
 
-/* Labels of the service and this controller's own. */
+/* Labels of the owner and the controller's own. */
 static int slice_want_labels(struct slice_planner *p)
 {
     static const char *const own[] = {SLICE_LABEL_SERVICE, SLICE_LABEL_MANAGER,
                                       "service.kubernetes.io/headless"};
-    const struct object *service = p->args->service;
-    const struct value *labels = object_get(service, "metadata.labels");
-    struct slice values[3] = {object_name(service), slice_str(SLICE_MANAGER), slice_str("")};
+    const struct object *owner = p->args->owner;
+    const struct value *labels = object_get(owner, "metadata.labels");
+    struct slice values[3] = {object_name(owner), slice_str(p->args->manager), slice_str("")};
     p->labels = value_empty(VALUE_MAP);
     if (labels != NULL && value_copy_shared(p->arena, labels, &p->labels) != 0) {
         return ERR_NOMEM;
     }
     value_map_remove(&p->labels, slice_str(own[2]));
-    for (size_t i = 0; i < (service_is_headless(service) ? 3u : 2u); i++) {
+    for (size_t i = 0; i < (p->args->headless ? 3u : 2u); i++) {
         if (value_map_set(p->arena, &p->labels, slice_str(own[i]), value_text(values[i])) == NULL) {
             return ERR_NOMEM;
         }
@@ -163,7 +173,7 @@ static struct slice_box *slice_box_new(struct slice_planner *p)
 
 static bool slice_box_owned(const struct slice_planner *p, const struct object *slice)
 {
-    return slice_eq(reference_text(object_controller(slice), "uid"), object_uid(p->args->service));
+    return slice_eq(reference_text(object_controller(slice), "uid"), object_uid(p->args->owner));
 }
 
 /* All slices there are, kept so far if they are the service's, else deleted. */
@@ -186,9 +196,10 @@ static int slice_box_all(struct slice_planner *p)
 
 /* ---- filling -------------------------------------------------------------------------------- */
 
-static struct slice_want *slice_find_want(struct slice_group *g, const struct value *endpoint)
+static struct slice_want *slice_find_want(struct slice_planner *p, struct slice_group *g,
+                                          const struct value *endpoint)
 {
-    struct slice_want key = {.uid = slice_endpoint_uid(endpoint)};
+    struct slice_want key = {.key = p->args->key(endpoint)};
     struct slice_want *w =
         g->count == 0 ? NULL : bsearch(&key, g->wants, g->count, sizeof key, slice_want_compare);
     return w == NULL || w->placed ? NULL : w;
@@ -202,7 +213,7 @@ static int slice_fit(struct slice_planner *p, struct slice_group *g, struct slic
     const struct value *have = object_get(b->action.have, "endpoints");
     bool differs = false;
     for (size_t i = 0; i < value_len(have); i++) {
-        struct slice_want *w = slice_find_want(g, &have->items[i]);
+        struct slice_want *w = slice_find_want(p, g, &have->items[i]);
         if (w == NULL || value_len(&b->endpoints) >= p->args->endpoints_max) {
             differs = true;
             continue;
@@ -344,7 +355,7 @@ static int slice_plan_family(struct slice_planner *p, enum service_family family
             b->action.what = SLICE_DELETE;
         }
     }
-    return rc == 0 && wanted ? slice_plan_placeholder(p, family) : rc;
+    return rc == 0 && wanted && p->args->placeholder ? slice_plan_placeholder(p, family) : rc;
 }
 
 /* ---- objects -------------------------------------------------------------------------------- */
@@ -373,22 +384,22 @@ static int slice_plan_object(struct slice_planner *p, struct slice_box *b)
 {
     static const char trigger[] =
         "metadata.annotations[endpoints.kubernetes.io/last-change-trigger-time]";
-    const struct object *service = p->args->service;
+    const struct object *owner = p->args->owner;
     struct object *o = &b->action.o;
     int rc = 0;
     if (b->action.have != NULL) {
         rc = object_copy(b->action.have, p->arena, o);
     } else {
-        char name[80];
-        int len = snprintf(name, sizeof name, "%.*s-", (int)object_name(service).len,
-                           (const char *)object_name(service).data);
+        char name[300];
+        int len = snprintf(name, sizeof name, "%.*s-", (int)object_name(owner).len,
+                           (const char *)object_name(owner).data);
         rc = object_new(o, schema_type(SCHEMA_DISCOVERY_V1_ENDPOINT_SLICE), p->arena);
         rc = rc == 0 ? object_set_text(o, "metadata.generateName",
                                        slice_of(name, (size_t)len < sizeof name ? (size_t)len
                                                                                 : sizeof name - 1))
                      : rc;
-        rc = rc == 0 ? object_set_text(o, "metadata.namespace", object_namespace(service)) : rc;
-        rc = rc == 0 ? object_set_controller(o, service) : rc;
+        rc = rc == 0 ? object_set_text(o, "metadata.namespace", object_namespace(owner)) : rc;
+        rc = rc == 0 ? object_set_controller(o, owner) : rc;
         rc = rc == 0 ? object_set_str(o, "addressType", b->family == SERVICE_IPV6 ? "IPv6" : "IPv4")
                      : rc;
     }
@@ -409,11 +420,10 @@ static int slice_plan_object(struct slice_planner *p, struct slice_box *b)
 int slice_plan(const struct slice_plan_args *args, struct arena *a, struct slice_plan *out)
 {
     struct slice_planner p = {.args = args, .arena = a};
-    struct service_families f = service_families(args->service);
     int rc = slice_want_labels(&p);
     rc = rc == 0 ? slice_box_all(&p) : rc;
-    rc = rc == 0 ? slice_plan_family(&p, SERVICE_IPV4, f.ipv4) : rc;
-    rc = rc == 0 ? slice_plan_family(&p, SERVICE_IPV6, f.ipv6) : rc;
+    rc = rc == 0 ? slice_plan_family(&p, SERVICE_IPV4, args->ipv4) : rc;
+    rc = rc == 0 ? slice_plan_family(&p, SERVICE_IPV6, args->ipv6) : rc;
     if (rc != 0) {
         return rc;
     }

@@ -97,13 +97,18 @@ void sched_cluster_node_gone(struct sched_cluster *c, struct slice name)
 /* A node while the list is made. */
 struct cluster_place {
     struct sched_node *node;
-    size_t zone, rank;
+    uint64_t zone; /* order of the zone's first node */
+    size_t rank;   /* within its zone */
 };
 
-static int cluster_by_order(const void *a, const void *b)
+static int cluster_by_zone(const void *a, const void *b)
 {
     const struct cluster_place *x = a;
     const struct cluster_place *y = b;
+    int order = slice_cmp(x->node->zone, y->node->zone);
+    if (order != 0) {
+        return order;
+    }
     return x->node->order < y->node->order ? -1 : x->node->order > y->node->order;
 }
 
@@ -117,21 +122,13 @@ static int cluster_by_rank(const void *a, const void *b)
     return x->zone < y->zone ? -1 : x->zone > y->zone;
 }
 
-/* Numbers zones as they come, and nodes within each: the first node of a zone speaks for it. */
-static void cluster_rank(struct cluster_place *places, size_t count, size_t *firsts, size_t *lens)
+/* Numbers the nodes of each zone as they came; places are sorted by zone. */
+static void cluster_rank(struct cluster_place *places, size_t count)
 {
-    size_t zones = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t z = 0;
-        while (z < zones && !slice_eq(places[firsts[z]].node->zone, places[i].node->zone)) {
-            z++;
-        }
-        if (z == zones) {
-            firsts[zones] = i;
-            lens[zones++] = 0;
-        }
-        places[i].zone = z;
-        places[i].rank = lens[z]++;
+        bool same = i > 0 && slice_eq(places[i - 1].node->zone, places[i].node->zone);
+        places[i].rank = same ? places[i - 1].rank + 1 : 0;
+        places[i].zone = same ? places[i - 1].zone : places[i].node->order;
     }
 }
 
@@ -156,13 +153,12 @@ int sched_cluster_nodes(struct sched_cluster *c)
     }
     size_t room = c->nodes.len + 1;
     struct cluster_place *places = mem_alloc(room * sizeof *places);
-    size_t *numbers = mem_alloc(2 * room * sizeof *numbers);
     struct sched_node **list = mem_realloc(c->list, room * sizeof *list);
     c->list = list != NULL ? list : c->list;
-    if (places != NULL && numbers != NULL && list != NULL) {
+    if (places != NULL && list != NULL) {
         c->count = cluster_places(c, places);
-        qsort(places, c->count, sizeof *places, cluster_by_order);
-        cluster_rank(places, c->count, numbers, numbers + room);
+        qsort(places, c->count, sizeof *places, cluster_by_zone);
+        cluster_rank(places, c->count);
         qsort(places, c->count, sizeof *places, cluster_by_rank);
         for (size_t i = 0; i < c->count; i++) {
             list[i] = places[i].node;
@@ -171,7 +167,6 @@ int sched_cluster_nodes(struct sched_cluster *c)
         c->stale = false;
     }
     mem_free(places);
-    mem_free(numbers);
     return c->stale ? ERR_NOMEM : 0;
 }
 

@@ -11,6 +11,7 @@ const struct sched_rule *const sched_rules[SCHED_RULES] = {
     [SCHED_NODE_AFFINITY] = &sched_rule_node_affinity,
     [SCHED_PORTS] = &sched_rule_ports,
     [SCHED_FIT] = &sched_rule_fit,
+    [SCHED_VOLUMES] = &sched_rule_volumes,
     [SCHED_SPREAD] = &sched_rule_spread,
     [SCHED_POD_AFFINITY] = &sched_rule_pod_affinity,
     [SCHED_BALANCED] = &sched_rule_balanced,
@@ -207,10 +208,10 @@ static enum sched_result cycle_start(struct sched_cycle *c)
     return c->failed ? cycle_end(c, SCHED_NO_MEMORY) : SCHED_MORE;
 }
 
-/* What visiting a node costs. */
+/* What visiting a node costs: rules that do so look at its pods. */
 static int64_t cycle_cost(const struct sched_node *n)
 {
-    return 1 + (int64_t)n->pod_count / 8;
+    return 1 + (int64_t)n->pod_count;
 }
 
 /* Calls the rules' functions for each node, pre_node or pre_score_node. */
@@ -330,19 +331,29 @@ static enum sched_result cycle_filters(struct sched_cycle *c, int64_t *budget)
     return cycle_begin_scores(c);
 }
 
-static void cycle_score_rule(struct sched_cycle *c, size_t rule)
+/* Scores nodes by one rule as long as the budget lasts. True when all have been. */
+static bool cycle_score_rule(struct sched_cycle *c, size_t rule, int64_t *budget)
 {
-    int64_t *scores = sched_cycle_alloc(c, c->fit_count * sizeof *scores);
-    c->scores[rule] = scores;
-    for (size_t k = 0; scores != NULL && k < c->fit_count; k++) {
-        scores[k] = sched_rules[rule]->score(c, c->cluster->list[c->fits[k]]);
+    int64_t *scores = c->scores[rule];
+    if (scores == NULL) {
+        scores = c->scores[rule] = sched_cycle_alloc(c, c->fit_count * sizeof *scores);
+        c->score_at = 0;
     }
-    if (scores != NULL && sched_rules[rule]->normalize != NULL) {
+    while (scores != NULL && c->score_at<c->fit_count && * budget> 0) {
+        size_t k = c->score_at++;
+        scores[k] = sched_rules[rule]->score(c, c->cluster->list[c->fits[k]]);
+        *budget -= k % 4 == 0 ? 1 : 0;
+    }
+    if (scores == NULL || c->score_at < c->fit_count) {
+        return false;
+    }
+    if (sched_rules[rule]->normalize != NULL) {
         sched_rules[rule]->normalize(c, scores, c->fit_count);
     }
-    for (size_t k = 0; scores != NULL && k < c->fit_count; k++) {
+    for (size_t k = 0; k < c->fit_count; k++) {
         c->totals[k] += scores[k] * c->args.weights->of[rule];
     }
+    return true;
 }
 
 /* The highest total; among equals the dice decide, each as likely as the others. */
@@ -367,18 +378,15 @@ static enum sched_result cycle_choose(struct sched_cycle *c)
     return cycle_end(c, SCHED_CHOSEN);
 }
 
-/* One rule per step: `at` counts rules here. */
+/* `at` counts rules here. */
 static enum sched_result cycle_scores(struct sched_cycle *c, int64_t *budget)
 {
     if (c->totals == NULL) {
         c->totals = sched_cycle_alloc(c, c->fit_count * sizeof *c->totals);
     }
     while (c->at < SCHED_RULES && !c->failed && *budget > 0) {
-        size_t rule = c->at++;
-        if (sched_rules[rule]->score != NULL && !c->skip_score[rule]) {
-            cycle_score_rule(c, rule);
-            *budget -= (int64_t)c->fit_count / 4 + 1;
-        }
+        bool scores = sched_rules[c->at]->score != NULL && !c->skip_score[c->at];
+        c->at += !scores || cycle_score_rule(c, c->at, budget) ? 1 : 0;
     }
     if (c->failed) {
         return cycle_end(c, SCHED_NO_MEMORY);

@@ -86,6 +86,7 @@ struct sched_cycle {
     size_t *fits;  /* indexes into cluster->list */
     size_t fit_count;
     int64_t *scores[SCHED_RULES]; /* of fits, normalized; NULL = not scored */
+    size_t score_at;              /* of the rule in hand: next of fits */
     int64_t *totals;              /* weighted */
 
     struct sched_node *chosen;

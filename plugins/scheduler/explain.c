@@ -25,7 +25,8 @@ struct explain {
     struct sched_cycle cycle;
     struct arena arena; /* of the selector */
     struct label_selector selector;
-    struct slice key; /* behind the struct */
+    struct sched_weights weights; /* as they were: a reload may come in between */
+    struct slice key;             /* behind the struct */
 };
 
 static void explain_free(struct explain *e)
@@ -81,10 +82,11 @@ static void explain_dice(void *data, void *out, size_t len)
 static void explain_begin_cycle(struct explain *e, struct sched_pod *p)
 {
     arena_clear(&e->arena);
+    e->weights = e->s->conf->weights;
     struct sched_cycle_args a = {
         .cluster = &e->s->cluster,
         .pod = p,
-        .weights = &e->s->conf->weights,
+        .weights = &e->weights,
         .spread_selector = scheduler_spreading(e->s, p, &e->arena, &e->selector),
         .random = explain_dice,
         .data = e->s,

@@ -199,6 +199,36 @@ static void pod_images(struct pod_room *r, const struct object *o, struct sched_
     }
 }
 
+/* An ephemeral volume's claim is named after pod and volume. */
+static void pod_claim(struct pod_room *r, const struct object *o, struct sched_pod *p)
+{
+    const struct schema_type *t = schema_type(SCHEMA_CORE_V1_VOLUME);
+    const struct value *list = object_get(o, "spec.volumes");
+    for (size_t i = 0; i < value_len(list); i++) {
+        const struct value *claim = value_find(t, &list->items[i], "persistentVolumeClaim");
+        if (claim != NULL) {
+            p->claim =
+                pod_keep(r, value_slice(value_find(
+                                schema_type(SCHEMA_CORE_V1_PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE),
+                                claim, "claimName")));
+            return;
+        }
+        if (value_find(t, &list->items[i], "ephemeral") != NULL) {
+            struct slice pod = object_text(o, "metadata.name");
+            struct slice volume = value_slice(value_find(t, &list->items[i], "name"));
+            uint8_t *text = pod_take(r, pod.len + 1 + volume.len);
+            if (text != NULL) {
+                memcpy(text, pod.data, pod.len);
+                text[pod.len] = '-';
+                memcpy(text + pod.len + 1, volume.data, volume.len);
+            }
+            p->claim = slice_of(text, pod.len + 1 + volume.len);
+            p->claim_made = true;
+            return;
+        }
+    }
+}
+
 static bool pod_is_preempted(const struct object *o)
 {
     const struct schema_type *t = schema_type(SCHEMA_CORE_V1_POD_CONDITION);
@@ -235,6 +265,7 @@ static void pod_fill(struct pod_room *r, const struct object *o, struct sched_po
     pod_tolerations(r, o, p);
     pod_ports(r, o, p);
     pod_images(r, o, p);
+    pod_claim(r, o, p);
 }
 
 /* Extra resources point into the object: their names and the list move to the pod's arena. */

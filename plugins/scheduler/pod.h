@@ -51,6 +51,8 @@ struct sched_pod {
     size_t toleration_count;
     struct slice *images; /* of all containers, with :tag */
     size_t image_count;
+    struct slice claim;        /* the first PersistentVolumeClaim it wants; "" = none */
+    bool claim_made;           /* that claim is to be made for it: an ephemeral volume */
     struct sched_terms *terms; /* NULL = none */
     struct arena arena;        /* of terms and of extra resources */
 

@@ -12,9 +12,10 @@ struct rule_spread_one {
     struct sched_tally *counts; /* matching pods by value of the topology key */
     int64_t min;                /* of counts */
     bool min_known;
-    bool self;     /* the pod itself matches */
-    double weight; /* scoring: the more domains the more */
-    bool per_host; /* scoring: counted at the node itself */
+    bool self;        /* the pod itself matches */
+    double weight;    /* scoring: the more domains the more */
+    bool per_host;    /* scoring: counted at the node itself */
+    int64_t *at_node; /* then: what is known of that already, by the node's index; -1 = nothing */
 };
 
 struct rule_spread_state {
@@ -227,6 +228,13 @@ static void rule_spread_domains(struct sched_cycle *c, struct rule_spread_state 
     for (size_t i = 0; i < s->count; i++) {
         size_t domains = s->items[i].per_host ? hosts : s->items[i].counts->map.len;
         s->items[i].weight = log((double)(domains + 2));
+        if (s->items[i].per_host && s->count > 1) {
+            size_t bytes = c->cluster->count * sizeof *s->items[i].at_node;
+            s->items[i].at_node = sched_cycle_alloc(c, bytes);
+            if (s->items[i].at_node != NULL) {
+                memset(s->items[i].at_node, 0xff, bytes);
+            }
+        }
     }
 }
 
@@ -251,6 +259,20 @@ static enum sched_go rule_spread_pre_score(struct sched_cycle *c)
     return SCHED_GO;
 }
 
+/* Pods of the node that the constraint means. Constraints with one selector share the count. */
+static int64_t rule_spread_counted(struct sched_cycle *c, struct rule_spread_state *s, size_t i,
+                                   const struct sched_node *n)
+{
+    const struct sched_spread *want = s->items[i].want;
+    int64_t count = rule_spread_pods(c, want, n);
+    for (size_t k = 0; k < s->count; k++) {
+        if (s->items[k].at_node != NULL && s->items[k].want->labels.items == want->labels.items) {
+            s->items[k].at_node[n->index] = count;
+        }
+    }
+    return count;
+}
+
 static void rule_spread_pre_score_node(struct sched_cycle *c, struct sched_node *n)
 {
     struct rule_spread_state *s = c->scoring[SCHED_SPREAD];
@@ -264,9 +286,16 @@ static void rule_spread_pre_score_node(struct sched_cycle *c, struct sched_node 
             s->items[i].per_host ? NULL
                                  : sched_tally_find(s->items[i].counts, slice_of(NULL, 0), value);
         if (e != NULL && rule_spread_counts_node(c, want, n)) {
-            e->n += rule_spread_pods(c, want, n);
+            e->n += rule_spread_counted(c, s, i, n);
         }
     }
+}
+
+static int64_t rule_spread_at_node(struct sched_cycle *c, const struct rule_spread_one *one,
+                                   const struct sched_node *n)
+{
+    bool known = one->at_node != NULL && one->at_node[n->index] >= 0;
+    return known ? one->at_node[n->index] : rule_spread_pods(c, one->want, n);
 }
 
 /* -1: the node does not count. */
@@ -283,7 +312,7 @@ static int64_t rule_spread_score(struct sched_cycle *c, struct sched_node *n)
         if (value.data == NULL) {
             continue;
         }
-        int64_t count = one->per_host ? rule_spread_pods(c, one->want, n)
+        int64_t count = one->per_host ? rule_spread_at_node(c, one, n)
                                       : sched_tally_get(one->counts, slice_of(NULL, 0), value);
         score += (double)count * one->weight + (double)(one->want->skew_max - 1);
     }

@@ -18,6 +18,7 @@ enum sched_rule_id {
     SCHED_NODE_AFFINITY,
     SCHED_PORTS,
     SCHED_FIT,
+    SCHED_VOLUMES,
     SCHED_SPREAD,
     SCHED_POD_AFFINITY,
     SCHED_BALANCED,
@@ -95,7 +96,8 @@ struct sched_rule {
 
 extern const struct sched_rule sched_rule_node_unschedulable, sched_rule_node_name,
     sched_rule_taints, sched_rule_node_affinity, sched_rule_ports, sched_rule_fit,
-    sched_rule_spread, sched_rule_pod_affinity, sched_rule_balanced, sched_rule_images;
+    sched_rule_volumes, sched_rule_spread, sched_rule_pod_affinity, sched_rule_balanced,
+    sched_rule_images;
 /* By enum sched_rule_id. */
 extern const struct sched_rule *const sched_rules[SCHED_RULES];
 

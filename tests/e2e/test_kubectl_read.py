@@ -31,7 +31,7 @@ class Cluster:
     def __init__(self):
         self.port = free_ports(1)[0]
         self.home = tempfile.mkdtemp(prefix="kubectl-home.")
-        self.server = Server(flags=["--plugin", f"{PLUGIN},insecure-allow-all=true,port={self.port}"])
+        self.server = Server(flags=["--plugin", f"{PLUGIN},port={self.port}"])
 
     def __enter__(self):
         self.server.start()
@@ -394,6 +394,26 @@ def check_explain(tally, c):
                      "    port\t<integer> -required-\n", "    targetPort\t<IntOrString>\n"):
             assert line in text, text
         equal(c.kubectl("explain", "pod.spec.color", status=1), 'error: field "color" does not exist\n')
+    with tally.case("apply merges lists by the keys of the schema"):
+        manifest = os.path.join(c.home, "service.json")
+
+        def apply(*ports):
+            service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "merged"},
+                       "spec": {"selector": {"app": "x"}, "ports": [
+                           {"name": name, "port": port, "targetPort": port + 1} for name, port in ports]}}
+            with open(manifest, "w", encoding="utf-8") as out:
+                json.dump(service, out)
+            return c.kubectl("apply", "-f", manifest)
+
+        equal(apply(("a", 80), ("b", 81)), "service/merged created\n")
+        equal(apply(("a", 80), ("b", 81)), "service/merged unchanged\n")
+        path = "/api/v1/namespaces/default/services/merged"
+        c.ask("PATCH", path, {"spec": {"ports": [{"name": "other", "port": 90}]}},
+              "application/strategic-merge-patch+json")
+        equal(apply(("a", 80), ("c", 82)), "service/merged configured\n")
+        ports = {p["name"]: (p["port"], p["targetPort"]) for p in c.ask("GET", path)["spec"]["ports"]}
+        equal(ports, {"a": (80, 81), "c": (82, 83), "other": (90, 90)})
+        c.ask("DELETE", path)
     with tally.case("validation by the server"):
         manifest = os.path.join(c.home, "bad.json")
         with open(manifest, "w", encoding="utf-8") as out:
@@ -416,8 +436,10 @@ def check_discovery(tally, c):
         for version in ("apps/v1", "coordination.k8s.io/v1", "discovery.k8s.io/v1", "events.k8s.io/v1",
                         "scheduling.k8s.io/v1", "v1"):
             assert version in versions, versions
-        server = json.loads(c.kubectl("version", "-o", "json"))["serverVersion"]
+        server = json.loads(c.kubectl("get", "--raw", "/version"))
         equal((server["major"], server["minor"], server["gitVersion"]), ("1", "35", "v1.35.4"))
+        if "v0.0.0" not in c.kubectl("version", "--client"):  # not built without its version
+            assert "Server Version: v1.35.4\n" in c.kubectl("version")
         assert f"Kubernetes control plane is running at https://127.0.0.1:{c.port}\n" in re.sub(
             r"\x1b\[[0-9;]*m", "", c.kubectl("cluster-info"))
 

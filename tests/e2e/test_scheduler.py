@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The scheduler in a real kvd: pods get nodes, wait with the exact message, and kvctl explain-schedule tells why."""
+import base64
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -24,13 +26,15 @@ class Plane:
 
     def __init__(self, scheduler="scheduler.so"):
         self.port, = free_ports(1)
-        flags = ["--plugin", f"{PLUGINS}/apiserver.so,port={self.port},insecure-allow-all=true"]
+        flags = ["--plugin", f"{PLUGINS}/apiserver.so,port={self.port}"]
         if scheduler:
             flags += ["--plugin", f"{PLUGINS}/{scheduler}"]
         self.server = Server(flags=flags)
+        self.context = None
 
     def __enter__(self):
         self.server.__enter__()
+        await_true("the administrator has a certificate", self.trusted)
         await_true("the API is ready", self.ready)
         self.apply("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
         return self
@@ -38,11 +42,31 @@ class Plane:
     def __exit__(self, *exc):
         self.server.__exit__(*exc)
 
+    def trusted(self):
+        """Takes authority, certificate and key out of the kubeconfig that the API server writes."""
+        try:
+            with open(os.path.join(self.server.data_dir, "admin.kubeconfig")) as f:
+                text = f.read()
+        except FileNotFoundError:
+            return False
+        pem = {}
+        for word in ("certificate-authority-data", "client-certificate-data", "client-key-data"):
+            found = re.search(rf"\b{word}: *\"?([A-Za-z0-9+/=]+)", text)
+            if not found:
+                return False
+            pem[word] = base64.b64decode(found.group(1)).decode()
+        path = os.path.join(self.server.root, "admin.pem")
+        with open(path, "w") as out:
+            out.write(pem["client-certificate-data"] + pem["client-key-data"])
+        self.context = ssl.create_default_context(cadata=pem["certificate-authority-data"])
+        self.context.load_cert_chain(path)
+        return True
+
     def ask(self, method, path, body=None, kind="application/json"):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", data=data, method=method,
                                          headers={"content-type": kind})
-        with urllib.request.urlopen(request, timeout=20, context=ssl._create_unverified_context()) as r:
+        with urllib.request.urlopen(request, timeout=20, context=self.context) as r:
             return json.loads(r.read())
 
     def ready(self):

@@ -39,8 +39,9 @@ struct plane_counts plane_model_counts(const struct plane_model *p);
 /* ---- what members run ---------------------------------------------------------------------- */
 
 void plane_load(struct plugins *p);
-/* Every plugin is ready or leads, and none waits for an answer. */
-bool plane_is_quiet(struct plugins *p, bool leads);
+/* Every plugin is ready or leads, and none waits for an answer. When not, why (size bytes) says who
+ * does not. */
+bool plane_is_quiet(struct plugins *p, bool leads, char *why, size_t size);
 /* No plugin of this member is left. */
 bool plane_has_ended(const struct plugins *p);
 void plane_abandon(struct plugins *p);

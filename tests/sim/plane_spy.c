@@ -1,6 +1,8 @@
 /* plane_spy.c - stands between the host and each plugin of the control plane: every object request
  * is answered exactly once, never inside the call, and before its context ends; start and stop
  * alternate; nothing is left in the end. */
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "plugins/host/host_impl.h"
 #include "tests/sim/plane.h"
@@ -30,6 +32,9 @@ struct plane_asked {
     struct plane_spy *spy;
     struct kvp_object *object;
     bool is_term, is_watch, inside;
+    uint32_t verb;
+    uint64_t since_ms;
+    char resource[32];
     void (*done)(void *data, const struct kvp_result *r, const struct kvp_object_answer *a);
     void (*event)(void *data, struct kvp_bytes type, struct kvp_bytes object, int64_t revision);
     void *data;
@@ -89,9 +94,13 @@ static int spy_object(struct kvp_ctx *ctx, const struct kvp_object_args *a, stru
                               .is_term = ctx != s->root,
                               .is_watch = a->request.verb == KVP_VERB_WATCH,
                               .inside = true,
+                              .verb = a->request.verb,
+                              .since_ms = s->plugins->member->world->now_ms,
                               .done = a->done,
                               .event = a->event,
                               .data = a->data};
+    snprintf(x->resource, sizeof(x->resource), "%.*s", (int)a->request.resource.len,
+             (const char *)a->request.resource.data);
     list_push_back(&s->asked, &x->link);
     own.done = asked_done;
     own.event = a->event != NULL ? asked_event : NULL;
@@ -256,18 +265,23 @@ void plane_load(struct plugins *p)
     }
 }
 
-bool plane_is_quiet(struct plugins *p, bool leads)
+bool plane_is_quiet(struct plugins *p, bool leads, char *why, size_t size)
 {
     struct host_plugin rows[PLANE_PLUGINS];
     size_t n = host_list(p->host, rows, PLANE_PLUGINS);
     for (size_t i = 0; i < n; i++) {
         if (rows[i].state != (leads ? HOST_LEADING : HOST_READY)) {
+            snprintf(why, size, "%s is %s", rows[i].name, host_state_name(rows[i].state));
             return false;
         }
     }
     LIST_FOREACH (link, &p->plane) {
-        LIST_FOREACH (at, &LIST_ENTRY(link, struct plane_spy, link)->asked) {
-            if (!LIST_ENTRY(at, struct plane_asked, link)->is_watch) {
+        const struct plane_spy *s = LIST_ENTRY(link, struct plane_spy, link);
+        LIST_FOREACH (at, &s->asked) {
+            const struct plane_asked *x = LIST_ENTRY(at, struct plane_asked, link);
+            if (!x->is_watch) {
+                snprintf(why, size, "%s waits since %llu ms for verb %u on %s", s->real->name,
+                         (unsigned long long)x->since_ms, x->verb, x->resource);
                 return false;
             }
         }

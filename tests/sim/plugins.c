@@ -121,7 +121,7 @@ void plugins_abandon(struct member *m)
     }
 }
 
-bool plugins_quiet(struct member *m)
+bool plugins_quiet(struct member *m, char *why, size_t size)
 {
     struct plugins *p = m->plugins;
     struct host_plugin rows[PLUGIN_KINDS];
@@ -130,7 +130,7 @@ bool plugins_quiet(struct member *m)
     }
     bool leads = m->role == NODE_LEADER;
     if (m->world->plane != NULL) {
-        return plane_is_quiet(p, leads);
+        return plane_is_quiet(p, leads, why, size);
     }
     size_t n = host_list(p->host, rows, PLUGIN_KINDS);
     for (size_t i = 0; i < n; i++) {

@@ -32,8 +32,8 @@ void plugins_stop(struct member *m);
 /* The process died. */
 void plugins_abandon(struct member *m);
 /* Nothing is under way, every plugin is ready or leads, and every cache shows what the store holds.
- */
-bool plugins_quiet(struct member *m);
+ * When not, why (size bytes) may say what is missing. */
+bool plugins_quiet(struct member *m, char *why, size_t size);
 
 /* plugin_spy.c */
 void spies_register(void);

@@ -11,6 +11,8 @@ const struct suite_seed suite_seeds[] = {
     {3, 1, false, false, "a first run of three members"},
     {1, 1, true, false, "a first run of one member with plugins"},
     {3, 1, true, false, "a first run of three members with plugins"},
+    {1, 1, false, true, "a first run of one member with the control plane"},
+    {3, 1, false, true, "a first run of three members with the control plane"},
     {0, 0, false, false, NULL},
 };
 

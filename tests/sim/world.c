@@ -58,19 +58,18 @@ static bool belongs(struct member *leader, unsigned number)
 }
 
 /* Looked at last, when all else is quiet. */
-static bool plugins_converged(struct world *w, struct member *leader)
+static bool plugins_converged(struct world *w, struct member *leader, char *why, size_t size)
 {
-    char why[200];
     if (w->plugin_model == NULL && w->plane == NULL) {
         return true;
     }
     if (w->plugin_model != NULL ? !plugin_model_settled(w->plugin_model)
-                                : !plane_model_settled(w->plane, why, sizeof(why))) {
+                                : !plane_model_settled(w->plane, why, size)) {
         return false;
     }
     for (unsigned i = 1; i <= SIM_MEMBERS_MAX; i++) {
         struct member *m = &w->members[i];
-        if (m->exists && belongs(leader, i) && !plugins_quiet(m)) {
+        if (m->exists && belongs(leader, i) && !plugins_quiet(m, why, size)) {
             return false;
         }
     }
@@ -79,6 +78,7 @@ static bool plugins_converged(struct world *w, struct member *leader)
 
 static bool converged(struct world *w)
 {
+    char why[200];
     struct member *leader = leader_of(w);
     if (leader == NULL || leader->changing) {
         return false;
@@ -97,7 +97,8 @@ static bool converged(struct world *w)
             return false; /* somebody still waits for an answer */
         }
     }
-    return node_last_index(leader->node) == commit && plugins_converged(w, leader);
+    return node_last_index(leader->node) == commit &&
+           plugins_converged(w, leader, why, sizeof(why));
 }
 
 static void not_converged(struct world *w)
@@ -124,8 +125,9 @@ static void not_converged(struct world *w)
         snprintf(text + at, sizeof(text) - at, " keys of plugins are not as they leave them");
     }
     char why[200] = "";
-    if (w->plane != NULL) {
-        (void)plane_model_settled(w->plane, why, sizeof(why));
+    struct member *leader = leader_of(w);
+    if (w->plane != NULL && leader != NULL) {
+        (void)plugins_converged(w, leader, why, sizeof(why));
     }
     history_fail(&w->history, "no convergence:%s %s", text, why);
 }

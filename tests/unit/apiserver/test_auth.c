@@ -177,6 +177,29 @@ static void trouble_story(void)
     t_close();
 }
 
+/* Until it is certain which keys the cluster has, no token is made or refused for its key. */
+static void settle_story(void)
+{
+    t_on_failure(server_failed);
+    t_open(kvplugin_entry(), NULL);
+    t_hold("put_if");
+    t_put("/registry/serviceaccounts/default/web",
+          "{\"kind\":\"ServiceAccount\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\","
+          "\"namespace\":\"default\",\"uid\":\"u\"}}");
+    t_advance(5000);
+    expect_part(ask_as(NULL, "POST", SA "/web/token", "{}"), 503, "are not known yet");
+    t_release("put_if");
+    t_advance(5000);
+    struct kept t = token_of("");
+    expect_who(&t, 201, NULL);
+    t_close();
+}
+
+static void keys_are_settled_first(void **state)
+{
+    t_for_each_seed(SEEDS, settle_story);
+}
+
 static void trouble_is_told_apart(void **state)
 {
     t_for_each_seed(SEEDS, trouble_story);
@@ -259,6 +282,7 @@ int main(void)
         cmocka_unit_test(tokens_end_by_the_clock),
         cmocka_unit_test(tokens_end_with_what_they_are_bound_to),
         cmocka_unit_test(trouble_is_told_apart),
+        cmocka_unit_test(keys_are_settled_first),
         cmocka_unit_test(reviews_answer),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -140,6 +140,11 @@ static void types_tell_how_they_merge(void **state)
 
 static void paths_tell_what_can_be_done(void **state)
 {
+    expect_in("", "\"operationId\":\"connectCoreV1GetNamespacedPodExec\"");
+    expect_in(
+        "",
+        "\"x-kubernetes-action\":\"connect\",\"x-kubernetes-group-version-kind\":{\"group\":\"\","
+        "\"kind\":\"PodExecOptions\",\"version\":\"v1\"}}");
     expect_in(
         "apps",
         "\"/apis/apps/v1/deployments\":{\"get\":{\"description\":\"List or watch objects of kind "

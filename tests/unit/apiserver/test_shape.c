@@ -11,17 +11,24 @@
 #define PARTIAL      "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 #define PARTIAL_LIST "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
-static struct t_http *begin_as(const char *path, const char *accept, const char *agent)
+static struct t_http *begin_to(const char *method, const char *path, const char *accept,
+                               const char *agent, const char *body)
 {
     struct kvp_pair headers[] = {{kvp_str("accept"), kvp_str(accept)},
                                  {kvp_str("user-agent"), kvp_str(agent)}};
     struct t_http_args a = {.size = sizeof a,
                             .port = SERVER_PORT,
-                            .method = "GET",
+                            .method = method,
                             .path = path,
+                            .body = kvp_str(body),
                             .headers = headers,
                             .header_count = 2};
     return t_http_open(&a);
+}
+
+static struct t_http *begin_as(const char *path, const char *accept, const char *agent)
+{
+    return begin_to("GET", path, accept, agent, "");
 }
 
 static struct asked get_as(const char *path, const char *accept)
@@ -115,6 +122,20 @@ static void objects_are_tables_of_one_row(void **state)
     expect_part(a, 200, "{\"kind\":\"ConfigMap\"");
     a = get_as("/api", TABLE);
     expect_part(a, 406, "\"reason\":\"NotAcceptable\"");
+    t_close();
+}
+
+/* What is not stored has no table; other forms that would do are taken. */
+static void reviews_have_no_table(void **state)
+{
+    const char *path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    const char *body = "{\"spec\":{\"nonResourceAttributes\":{\"path\":\"/\",\"verb\":\"get\"}}}";
+    server_open_all();
+    struct asked a = finish(begin_to("POST", path, TABLE, "tester", body));
+    expect_part(a, 406, "only the following media types are accepted: application/json");
+    expect_part(a, 406, "\"reason\":\"NotAcceptable\"");
+    a = finish(begin_to("POST", path, TABLE ",application/json", "tester", body));
+    t_expect(a.status != 406);
     t_close();
 }
 
@@ -341,6 +362,7 @@ int main(void)
         cmocka_unit_test(media_ranges_are_tried_by_quality),
         cmocka_unit_test(lists_are_tables),
         cmocka_unit_test(objects_are_tables_of_one_row),
+        cmocka_unit_test(reviews_have_no_table),
         cmocka_unit_test(metadata_is_cut_out),
         cmocka_unit_test(long_tables_are_whole),
         cmocka_unit_test(scales_are_tables),

@@ -10,47 +10,72 @@ static struct object pod(struct fixture *f, const char *json)
     return decoded(f, SCHEMA_CORE_V1_POD, json);
 }
 
+static struct replica_look look_at(struct fixture *f, const char *json)
+{
+    struct replica_fields fields;
+    struct replica_look look;
+    struct object o = pod(f, json);
+    replica_fields_init(&fields);
+    replica_look(&fields, &o, &look);
+    assert_true(look.active == replica_pod_active(&o));
+    return look;
+}
+
 static void active_and_ended(void **state)
 {
     struct fixture *f = *state;
-    struct object running = pod(f, "{'status':{'phase':'Running'}}");
-    struct object fresh = pod(f, "{}");
     struct object failed = pod(f, "{'status':{'phase':'Failed'}}");
-    struct object going = pod(f, "{'metadata':{'deletionTimestamp':'2023-11-14T22:13:20Z'},"
-                                 "'status':{'phase':'Running'}}");
-    struct object done = pod(f, "{'metadata':{'deletionTimestamp':'2023-11-14T22:13:20Z'},"
-                                "'status':{'phase':'Succeeded'}}");
-    assert_true(replica_pod_active(&running));
-    assert_true(replica_pod_active(&fresh));
-    assert_false(replica_pod_active(&failed));
-    assert_false(replica_pod_active(&going));
-    assert_true(replica_pod_terminating(&going));
-    assert_false(replica_pod_terminating(&done));
-    assert_false(replica_pod_terminating(&running));
     assert_true(replica_pod_ended(&failed));
+    assert_true(look_at(f, "{'status':{'phase':'Running'}}").active);
+    assert_true(look_at(f, "{}").active);
+    assert_false(look_at(f, "{'status':{'phase':'Failed'}}").active);
+    struct replica_look going = look_at(f, "{'metadata':{'deletionTimestamp':"
+                                           "'2023-11-14T22:13:20Z'},'status':{'phase':'Running'}}");
+    assert_true(going.deleted && going.terminating && !going.active);
+    struct replica_look done = look_at(f, "{'metadata':{'deletionTimestamp':"
+                                          "'2023-11-14T22:13:20Z'},"
+                                          "'status':{'phase':'Succeeded'}}");
+    assert_true(done.deleted && !done.terminating && !done.active);
+}
+
+static void labels_and_owners(void **state)
+{
+    struct fixture *f = *state;
+    struct replica_look l =
+        look_at(f, "{'metadata':{'labels':{'a':'b'},'ownerReferences':["
+                   "{'apiVersion':'v1','kind':'X','name':'x','uid':'u1'},"
+                   "{'apiVersion':'v1','kind':'X','name':'x','uid':'u2','controller':true}]}}");
+    assert_true(slice_eq(l.owner_uid, slice_str("u2")));
+    assert_true(value_is_text(value_map_cget(l.labels, "a"), "b"));
+    l = look_at(f, "{'metadata':{'ownerReferences':["
+                   "{'apiVersion':'v1','kind':'X','name':'x','uid':'u1','controller':false}]}}");
+    assert_int_equal(l.owner_uid.len, 0);
+    assert_null(l.labels);
 }
 
 static void ready_and_available(void **state)
 {
     struct fixture *f = *state;
     /* Ready since NOW_S - 10. */
-    struct object ready = pod(f, "{'status':{'conditions':[{'type':'Initialized','status':'True'},"
-                                 "{'type':'Ready','status':'True',"
-                                 "'lastTransitionTime':'2023-11-14T22:13:10Z'}]}}");
-    struct object timeless = pod(f, "{'status':{'conditions':[{'type':'Ready','status':'True'}]}}");
-    struct object not = pod(f, "{'status':{'conditions':[{'type':'Ready','status':'False'}]}}");
-    int64_t since;
-    assert_true(replica_pod_ready(&ready, &since));
-    assert_int_equal(since, NOW_S - 10);
-    assert_true(replica_pod_ready(&timeless, &since));
-    assert_true(since == INSTANT_UNSET);
-    assert_false(replica_pod_ready(&not, NULL));
-    assert_int_equal(replica_pod_available_in(&ready, 0, NOW_S), 0);
-    assert_int_equal(replica_pod_available_in(&ready, 10, NOW_S), 0);
-    assert_int_equal(replica_pod_available_in(&ready, 11, NOW_S), 1);
-    assert_int_equal(replica_pod_available_in(&timeless, 0, NOW_S), 0);
-    assert_int_equal(replica_pod_available_in(&timeless, 5, NOW_S), -1);
-    assert_int_equal(replica_pod_available_in(&not, 0, NOW_S), -1);
+    struct replica_look ready =
+        look_at(f, "{'status':{'conditions':[{'type':'Initialized','status':'True'},"
+                   "{'type':'Ready','status':'True',"
+                   "'lastTransitionTime':'2023-11-14T22:13:10Z'}]}}");
+    struct replica_look timeless =
+        look_at(f, "{'status':{'conditions':[{'type':'Ready','status':'True'}]}}");
+    struct replica_look unready =
+        look_at(f, "{'status':{'conditions':[{'type':'Ready','status':'False'}]}}");
+    assert_true(ready.ready);
+    assert_int_equal(ready.ready_s, NOW_S - 10);
+    assert_true(timeless.ready);
+    assert_true(timeless.ready_s == INSTANT_UNSET);
+    assert_false(unready.ready);
+    assert_int_equal(replica_available_in(&ready, 0, NOW_S), 0);
+    assert_int_equal(replica_available_in(&ready, 10, NOW_S), 0);
+    assert_int_equal(replica_available_in(&ready, 11, NOW_S), 1);
+    assert_int_equal(replica_available_in(&timeless, 0, NOW_S), 0);
+    assert_int_equal(replica_available_in(&timeless, 5, NOW_S), -1);
+    assert_int_equal(replica_available_in(&unready, 0, NOW_S), -1);
 }
 
 #define READY_SINCE(t) \
@@ -148,6 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(active_and_ended, setup, teardown),
+        cmocka_unit_test_setup_teardown(labels_and_owners, setup, teardown),
         cmocka_unit_test_setup_teardown(ready_and_available, setup, teardown),
         cmocka_unit_test_setup_teardown(order, setup, teardown),
         cmocka_unit_test_setup_teardown(order_of_crowds, setup, teardown),

@@ -25,6 +25,8 @@ static void counts(void **state)
         "{'metadata':{'deletionTimestamp':'2023-11-14T22:13:20Z'}}",
     };
     struct label_selector template;
+    struct replica_fields fields;
+    replica_fields_init(&fields);
     struct replica_counts n = {0};
     bool changed;
     assert_int_equal(label_selector_from_map(object_get(&owner, "spec.template.metadata.labels"),
@@ -32,7 +34,9 @@ static void counts(void **state)
                      0);
     for (size_t i = 0; i < sizeof pods / sizeof pods[0]; i++) {
         struct object o = decoded(f, SCHEMA_CORE_V1_POD, pods[i]);
-        replica_count(&n, &o, &template, 10, NOW_S);
+        struct replica_look look;
+        replica_look(&fields, &o, &look);
+        replica_count(&n, &look, &template, 10, NOW_S);
     }
     assert_int_equal(n.next_s, 5);
     assert_int_equal(replica_status_set(&owner, &n, NULL, slice_of("", 0), NOW_S, &changed), 0);

@@ -1,7 +1,7 @@
 /* test_slice_plan.c - the writes that make a service's slices right: as few as can be. */
 #include "tests/unit/controllers/fixture.h"
 
-#include "plugins/controllers/slice_plan.h"
+#include "plugins/controllers/slice_pods.h"
 
 #define PODS_MAX   64
 #define SLICES_MAX 32
@@ -52,12 +52,10 @@ static void world_drop_pod(struct world *w, size_t at)
 static void world_step(struct world *w)
 {
     struct slice_plan plan;
-    struct slice_plan_args args = {.service = &w->service,
-                                   .pods = w->pod_list,
-                                   .pod_count = w->pod_count,
-                                   .slices = w->slice_list,
-                                   .slice_count = w->slice_count,
-                                   .endpoints_max = 5};
+    struct slice_pods src = {.service = &w->service, .pods = w->pod_list, .count = w->pod_count};
+    struct slice_plan_args args = {
+        .slices = w->slice_list, .slice_count = w->slice_count, .endpoints_max = 5};
+    slice_pods_plan(&src, &args);
     assert_int_equal(slice_plan(&args, &w->f->arena, &plan), 0);
     w->created = w->updated = w->deleted = 0;
     struct object next[SLICES_MAX];

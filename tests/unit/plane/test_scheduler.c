@@ -235,18 +235,107 @@ static void somebody_else_binds(void **state)
     plane_close();
 }
 
-/* Allocations fail one by one; pods are bound all the same, a little later. */
+/* Pods of one replica set are spread over hosts and zones though they do not say so. */
+static void replicas_are_spread(void **state)
+{
+    open_with("scheduler");
+    static const char *const names[] = {"a1", "a2", "b1", "b2"};
+    plane_apply(
+        "{\"apiVersion\":\"apps/v1\",\"kind\":\"ReplicaSet\",\"metadata\":{\"name\":\"web\"},"
+        "\"spec\":{\"replicas\":0,\"selector\":{\"matchLabels\":{\"app\":\"web\"}},\"template\":{"
+        "\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
+        "\"image\":\"web\"}]}}}}");
+    for (size_t i = 0; i < 4; i++) {
+        char zone[160];
+        /* a1 is much larger than all others: left to resources alone it would get everything. */
+        node(names[i], i == 0 ? "640" : "8", "");
+        snprintf(zone, sizeof zone,
+                 "{\"metadata\":{\"labels\":{\"topology.kubernetes.io/zone\":\"%c\"}}}",
+                 names[i][0]);
+        plane_patch(SCHEMA_CORE_V1_NODE, NULL, names[i], NULL, zone);
+    }
+    plane_advance(100);
+    const char *uid = plane_text(SCHEMA_APPS_V1_REPLICA_SET, "default", "web", "metadata.uid");
+    for (int i = 0; i < 8; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "web-%d", i);
+        plane_applyf(
+            "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"labels\":{"
+            "\"app\":\"web\"},\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":"
+            "\"ReplicaSet\",\"name\":\"web\",\"uid\":\"%s\",\"controller\":true}]},\"spec\":{"
+            "\"containers\":[{\"name\":\"c\",\"image\":\"web\",\"resources\":{\"requests\":{"
+            "\"cpu\":\"100m\"}}}]}}",
+            name, uid);
+        PLANE_UNTIL(where(name)[0], 2000);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        char query[64];
+        snprintf(query, sizeof query, "fieldSelector=spec.nodeName%%3D%s", names[i]);
+        assert_int_equal(plane_count(POD, "default", query), 2);
+    }
+    plane_close();
+}
+
+/* More work than a turn: cycles over hundreds of nodes are interrupted, and all pods get nodes. */
+static void hundreds_of_nodes(void **state)
+{
+    open_with("scheduler,percentage-of-nodes-to-score=100");
+    for (int i = 0; i < 300; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        node(name, "1", "");
+    }
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        pod(name, "1", "");
+    }
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "p%d", i);
+        PLANE_UNTIL(where(name)[0], 5000);
+        char query[64];
+        snprintf(query, sizeof query, "fieldSelector=spec.nodeName%%3D%s", where(name));
+        assert_int_equal(plane_count(POD, "default", query), 1);
+    }
+    plane_close();
+}
+
+/* Takes the gate off a pod, and does not wait. */
+static void ungate(void *data)
+{
+    struct client_request r = {.verb = KVP_VERB_PATCH,
+                               .type = schema_type(POD),
+                               .space = slice_str("default"),
+                               .name = slice_str(data),
+                               .patch = CLIENT_PATCH_MERGE,
+                               .body = slice_str("{\"spec\":{\"schedulingGates\":null}}")};
+    assert_int_equal(client_send(plane_client(), &r), 0);
+}
+
+/* Each allocation between a pod's being free to go and its having a node fails once, in the API
+ * server or the scheduler; it gets its node all the same, a little later. */
 static void memory_runs_out(void **state)
 {
     open_with("scheduler");
     node("n1", "64", "");
-    for (uint64_t n = 1; n < 400; n += 7) {
+    plane_patch(SCHEMA_CORE_V1_NODE, NULL, "n1", "status",
+                "{\"status\":{\"allocatable\":{\"pods\":\"10000\"}}}");
+    bool failed = true;
+    uint64_t n = 0;
+    while (failed) {
         char name[16];
-        snprintf(name, sizeof name, "p%llu", (unsigned long long)n);
-        pod(name, "100m", "");
-        plane_settle_failing(n);
+        snprintf(name, sizeof name, "p%llu", (unsigned long long)++n);
+        pod(name, "1m", "\"schedulingGates\":[{\"name\":\"example.com/wait\"}],");
+        plane_inside_only(ungate, name);
+        failed = plane_settle_failing(n);
+        if (plane_text(POD, "default", name, "spec.schedulingGates")[0]) {
+            plane_inside(ungate, name); /* it was the API server's own */
+        }
         PLANE_UNTIL(where(name)[0], 60000);
+        plane_delete(POD, "default", name, "{\"gracePeriodSeconds\":0}");
     }
+    assert_true(n > 100);
     plane_close();
 }
 
@@ -260,6 +349,8 @@ int main(void)
         PLANE_TEST(gates_and_other_schedulers),
         PLANE_TEST(leaders_change_in_the_middle),
         PLANE_TEST(somebody_else_binds),
+        PLANE_TEST(replicas_are_spread),
+        PLANE_TEST(hundreds_of_nodes),
         PLANE_TEST(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,13 +169,53 @@ static void slices_are_filled_once(void **state)
     plane_close();
 }
 
+/* Of the service's slices by this manager, the text at a path of the only one; "" = none is there.
+ */
+static const char *mirrored(const char *path)
+{
+    size_t count;
+    struct object **list = plane_list(SCHEMA_DISCOVERY_V1_ENDPOINT_SLICE, "default",
+                                      "labelSelector=endpointslice.kubernetes.io%2Fmanaged-by%3D"
+                                      "endpointslicemirroring-controller.k8s.io",
+                                      &count);
+    assert_in_range(count, 0, 1);
+    return count == 0 ? "" : plane_text_of(list[0], path);
+}
+
+/* Endpoints that a user writes appear as slices, and go with his service. */
+static void endpoints_of_users_are_mirrored(void **state)
+{
+    (void)state;
+    plane_open("apiserver", "controllers", NULL);
+    plane_apply("{\"apiVersion\":\"v1\",\"kind\":\"Endpoints\",\"metadata\":{\"name\":\"own\"},"
+                "\"subsets\":[{\"addresses\":[{\"ip\":\"192.0.2.1\"}],\"notReadyAddresses\":[{"
+                "\"ip\":\"192.0.2.2\"}],\"ports\":[{\"name\":\"p\",\"port\":7}]}]}");
+    plane_advance(5000);
+    assert_string_equal(mirrored("addressType"), ""); /* no service */
+    plane_apply("{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"own\"},"
+                "\"spec\":{\"ports\":[{\"port\":80}]}}");
+    PLANE_UNTIL(strcmp(mirrored("endpoints[0].addresses[0]"), "192.0.2.1") == 0, 3000);
+    assert_string_equal(mirrored("endpoints[0].conditions.ready"), "true");
+    assert_string_equal(mirrored("endpoints[1].addresses[0]"), "192.0.2.2");
+    assert_string_equal(mirrored("endpoints[1].conditions.ready"), "false");
+    assert_string_equal(mirrored("ports[0].port"), "7");
+    assert_string_equal(mirrored("metadata.ownerReferences[0].kind"), "Endpoints");
+    plane_patch(SCHEMA_CORE_V1_ENDPOINTS, "default", "own", NULL,
+                "{\"subsets\":[{\"addresses\":[{\"ip\":\"192.0.2.3\"}],\"ports\":[{\"name\":\"p\","
+                "\"port\":7}]}]}");
+    PLANE_UNTIL(strcmp(mirrored("endpoints[0].addresses[0]"), "192.0.2.3") == 0, 3000);
+    plane_patch(SCHEMA_CORE_V1_SERVICE, "default", "own", NULL,
+                "{\"spec\":{\"selector\":{\"a\":\"b\"}}}");
+    PLANE_UNTIL(mirrored("addressType")[0] == 0, 3000);
+    plane_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PLANE_TEST(endpoints_list_exactly_the_ready_pods),
-        PLANE_TEST(endpoints_are_put_right),
-        PLANE_TEST(slices_list_pods_and_their_conditions),
-        PLANE_TEST(slices_are_filled_once),
+        PLANE_TEST(endpoints_list_exactly_the_ready_pods), PLANE_TEST(endpoints_are_put_right),
+        PLANE_TEST(slices_list_pods_and_their_conditions), PLANE_TEST(slices_are_filled_once),
+        PLANE_TEST(endpoints_of_users_are_mirrored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

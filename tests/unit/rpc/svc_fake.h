@@ -479,6 +479,15 @@ static void fake_lease_list(struct service *s, void (*lease)(void *data, int64_t
     lease(data, 300);
 }
 
+static int fake_origin(struct service *s, struct slice key, int64_t revision, struct buf *out)
+{
+    (void)s;
+    if (revision == 7) {
+        buf_append_str(out, "hello");
+    }
+    return key.len == 0 ? ERR_EMPTY_KEY : revision > 8 ? ERR_NOT_FOUND : 0;
+}
+
 static void fake_job(struct fake *f, struct service_job *j, const char *name)
 {
     f->job = j;
@@ -575,6 +584,7 @@ static int fake_setup(void **state)
         .lease_keep_alive = fake_keep_alive,
         .lease_time_to_live = fake_time_to_live,
         .lease_list = fake_lease_list,
+        .origin = fake_origin,
         .compact = fake_compact,
         .hash = fake_hash,
         .hash_kv = fake_hash_kv,

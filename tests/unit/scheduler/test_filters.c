@@ -300,6 +300,24 @@ static void pod_affinity_over_namespaces(void **state)
     assert_string_equal(sched_choice(f, p), "n");
 }
 
+/* There are no claims in this cluster. */
+static void volume_claims(void **state)
+{
+    struct sched_fixture *f = *state;
+    sched_node_of(f, "n", NO_TAINT);
+    REFUSES(f,
+            sched_pod_of(f, "p", NULL,
+                         POD_PLAIN(",'volumes':[{'name':'e','emptyDir':{}},{'name':'v',"
+                                   "'persistentVolumeClaim':{'claimName':'data'}}]")),
+            "0/1 nodes are available: persistentvolumeclaim \"data\" not found.");
+    REFUSES(f,
+            sched_pod_of(f, "q", NULL,
+                         POD_PLAIN(",'volumes':[{'name':'v','ephemeral':{'volumeClaimTemplate':{"
+                                   "'spec':{}}}}]")),
+            "0/1 nodes are available: waiting for ephemeral volume controller to create the "
+            "persistentvolumeclaim \"q-v\".");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, sched_setup, sched_teardown)
@@ -316,6 +334,7 @@ int main(void)
         T(topology_spread),
         T(pod_affinity),
         T(pod_affinity_over_namespaces),
+        T(volume_claims),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,8 @@
 //
 // A writer creates a config map and updates it CHANGES times with a count, going on where it was when a
 // request fails. Each watcher (a RetryWatcher; the first ones are informers) checks that the counts it sees
-// only grow, by one for watchers, and ends when it has seen the last one. Prints "ready" when all watch, then
-// one line "watchers N changes M missed A repeated B". The server may be restarted meanwhile.
+// only grow, by one for watchers, and ends when it has seen the last one. Prints "ready" when all watch,
+// "written N" now and then, at the end one line "watchers N changes M missed A repeated B". The server may be restarted meanwhile.
 package main
 
 import (
@@ -169,8 +169,10 @@ func main() {
 	fmt.Println("ready")
 	for n := int64(1); n <= changes; n++ {
 		write(ctx, cs, ns, n)
+		if n%500 == 0 {
+			fmt.Println("written", n)
+		}
 	}
-	fmt.Println("written")
 	all.Wait()
 	fmt.Printf("watchers %d changes %d missed %d repeated %d\n", watchers, changes, missed.Load(), repeated.Load())
 }

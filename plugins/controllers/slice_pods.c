@@ -1,10 +1,10 @@
-/* slice_endpoint.c - messages of EndpointSlices. */
-#include "plugins/controllers/slice_endpoint.h"
+/* slice_pods.c - pods as endpoints. */
+#include "plugins/controllers/slice_pods.h"
 
 #include "plugins/controllers/message.h"
 
-static int slice_endpoint_addresses(const struct object *pod, enum service_family family,
-                                    struct arena *a, struct value *out)
+static int slice_pods_addresses(const struct object *pod, enum service_family family,
+                                struct arena *a, struct value *out)
 {
     const struct schema_type *t = schema_type(SCHEMA_CORE_V1_POD_IP);
     const struct value *list = object_get(pod, "status.podIPs");
@@ -23,8 +23,8 @@ static int slice_endpoint_addresses(const struct object *pod, enum service_famil
     return 0;
 }
 
-static int slice_endpoint_conditions(const struct object *service, const struct object *pod,
-                                     struct arena *a, struct value *out)
+static int slice_pods_conditions(const struct object *service, const struct object *pod,
+                                 struct arena *a, struct value *out)
 {
     const struct schema_type *t = schema_type(SCHEMA_DISCOVERY_V1_ENDPOINT_CONDITIONS);
     bool serving = service_pod_ready(pod);
@@ -36,8 +36,10 @@ static int slice_endpoint_conditions(const struct object *service, const struct 
     return rc == 0 ? message_set(a, t, out, "terminating", value_bool(ending)) : rc;
 }
 
-int slice_endpoint(const struct slice_plan_args *args, const struct object *pod,
-                   enum service_family family, struct arena *a, struct value *out, bool *has)
+/* A message Endpoint of a pod at its addresses of a family; *has false: it has none there. */
+static int slice_pods_endpoint(const struct slice_pods *src, const struct object *pod,
+                               enum service_family family, struct arena *a, struct value *out,
+                               bool *has)
 {
     const struct schema_type *t = schema_type(SCHEMA_DISCOVERY_V1_ENDPOINT);
     struct value addresses;
@@ -45,28 +47,29 @@ int slice_endpoint(const struct slice_plan_args *args, const struct object *pod,
     struct value reference;
     struct slice node = object_text(pod, "spec.nodeName");
     struct slice zone = slice_of(NULL, 0);
-    int rc = slice_endpoint_addresses(pod, family, a, &addresses);
+    int rc = slice_pods_addresses(pod, family, a, &addresses);
     *has = rc == 0 && value_len(&addresses) > 0;
     if (!*has) {
         return rc;
     }
-    if (node.len > 0 && args->zone != NULL) {
-        zone = args->zone(args->data, node);
+    if (node.len > 0 && src->zone != NULL) {
+        zone = src->zone(src->data, node);
     }
     *out = value_empty(VALUE_MESSAGE);
-    rc = slice_endpoint_conditions(args->service, pod, a, &conditions);
+    rc = slice_pods_conditions(src->service, pod, a, &conditions);
     rc = rc == 0 ? service_pod_reference(a, pod, &reference) : rc;
     rc = rc == 0 ? message_set(a, t, out, "addresses", addresses) : rc;
     rc = rc == 0 ? message_set(a, t, out, "conditions", conditions) : rc;
-    rc = rc == 0 ? message_set_text(a, t, out, "hostname", service_hostname(args->service, pod))
-                 : rc;
+    rc =
+        rc == 0 ? message_set_text(a, t, out, "hostname", service_hostname(src->service, pod)) : rc;
     rc = rc == 0 ? message_set(a, t, out, "targetRef", reference) : rc;
     rc = rc == 0 ? message_set_text(a, t, out, "nodeName", node) : rc;
     return rc == 0 ? message_set_text(a, t, out, "zone", zone) : rc;
 }
 
-int slice_endpoint_ports(const struct object *service, const struct object *pod, struct arena *a,
-                         struct value *out)
+/* The list of EndpointPort messages of a service at a pod. */
+static int slice_pods_ports(const struct object *service, const struct object *pod, struct arena *a,
+                            struct value *out)
 {
     const struct schema_type *t = schema_type(SCHEMA_DISCOVERY_V1_ENDPOINT_PORT);
     const struct value *ports = object_get(service, "spec.ports");
@@ -93,9 +96,47 @@ int slice_endpoint_ports(const struct object *service, const struct object *pod,
     return rc;
 }
 
-struct slice slice_endpoint_uid(const struct value *endpoint)
+/* uid of the pod behind an Endpoint message. */
+static struct slice slice_pods_key(const struct value *endpoint)
 {
     const struct value *ref =
         value_find(schema_type(SCHEMA_DISCOVERY_V1_ENDPOINT), endpoint, "targetRef");
     return value_slice(value_find(schema_type(SCHEMA_CORE_V1_OBJECT_REFERENCE), ref, "uid"));
+}
+
+static int slice_pods_wants(const struct slice_plan_args *args, enum service_family family,
+                            struct arena *a, struct slice_wants *out)
+{
+    const struct slice_pods *src = args->data;
+    int rc = 0;
+    for (size_t i = 0; i < src->count && rc == 0; i++) {
+        const struct object *pod = src->pods[i];
+        struct value endpoint;
+        struct value ports;
+        bool has = false;
+        if (!service_pod_counts(pod, true)) {
+            continue;
+        }
+        rc = slice_pods_endpoint(src, pod, family, a, &endpoint, &has);
+        if (rc != 0 || !has) {
+            continue;
+        }
+        rc = slice_pods_ports(src->service, pod, a, &ports);
+        rc = rc == 0 ? slice_wants_add(out, ports, endpoint, object_uid(pod)) : rc;
+    }
+    return rc;
+}
+
+void slice_pods_plan(struct slice_pods *src, struct slice_plan_args *args)
+{
+    struct service_families f = service_families(src->service);
+    args->owner = src->service;
+    args->manager = SLICE_PODS_MANAGER;
+    args->headless = service_is_headless(src->service);
+    args->placeholder = true;
+    args->ipv4 = f.ipv4;
+    args->ipv6 = f.ipv6;
+    args->wants = slice_pods_wants;
+    args->key = slice_pods_key;
+    args->data = src;
 }

@@ -1,0 +1,204 @@
+/* test_pki.c - the set of keys and certificates on disk: made once, kept, renewed, refused. */
+#include <ftw.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plugins/apiserver/cert.h"
+#include "plugins/apiserver/pki.h"
+#include "plugins/apiserver/pki_file.h"
+#include "tests/unit/apiserver/fixture.h"
+
+#define NOW   1700000000ll
+#define DAY   86400ll
+#define NAMES "DNS:localhost,IP:127.0.0.1"
+
+static struct pki_plan plan;
+static char folder[64];
+
+static int pki_setup(void **state)
+{
+    snprintf(folder, sizeof folder, "/tmp/kvd-test-pki-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    plan = (struct pki_plan){.names = NAMES, .cert_file = "", .key_file = "", .client_ca_file = ""};
+    snprintf(plan.dir, sizeof plan.dir, "%s/pki", folder);
+    snprintf(plan.kubeconfig, sizeof plan.kubeconfig, "%s/admin.kubeconfig", folder);
+    snprintf(plan.url, sizeof plan.url, "https://127.0.0.1:6443");
+    return setup(state);
+}
+
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *f)
+{
+    return remove(path);
+}
+
+static int pki_teardown(void **state)
+{
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return teardown(state);
+}
+
+/* A start: load, make, store. */
+static int start(struct pki_set *s, int64_t now, struct errmsg *e)
+{
+    pki_set_init(s);
+    int rc = pki_set_load(s, &plan, e);
+    rc = rc == 0 ? pki_set_make(s, &plan, now, e) : rc;
+    return rc == 0 ? pki_set_store(s, &plan, true, e) : rc;
+}
+
+static void started(struct pki_set *s, int64_t now)
+{
+    struct errmsg e = {.text = ""};
+    if (start(s, now, &e) != 0) {
+        fail_msg("%s", e.text);
+    }
+}
+
+static bool same(const struct buf *a, const struct buf *b)
+{
+    return slice_eq(buf_slice(a), buf_slice(b));
+}
+
+static void in_pki(const char *name, char out[PKI_PATH_BYTES])
+{
+    snprintf(out, PKI_PATH_BYTES, "%s/%s", plan.dir, name);
+}
+
+static void write_over(const char *name, const char *text)
+{
+    char path[PKI_PATH_BYTES];
+    in_pki(name, path);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void the_set_is_made_once(void **state)
+{
+    struct pki_set first, second;
+    struct stat st;
+    char path[PKI_PATH_BYTES];
+    started(&first, NOW);
+    in_pki("ca.key", path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(stat(plan.kubeconfig, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    started(&second, NOW + DAY);
+    assert_true(same(&first.ca_cert, &second.ca_cert) && same(&first.ca_key, &second.ca_key));
+    assert_true(same(&first.server_cert, &second.server_cert));
+    assert_true(same(&first.admin_cert, &second.admin_cert));
+    assert_true(same(&first.sa_key, &second.sa_key));
+    pki_set_close(&first);
+    pki_set_close(&second);
+}
+
+static void certificates_are_renewed_in_time(void **state)
+{
+    struct pki_set first, second;
+    started(&first, NOW);
+    started(&second, NOW + 300 * DAY); /* which leaves 65 days */
+    assert_true(same(&first.server_cert, &second.server_cert));
+    pki_set_close(&second);
+    started(&second, NOW + 310 * DAY);
+    assert_false(same(&first.server_cert, &second.server_cert));
+    assert_false(same(&first.admin_cert, &second.admin_cert));
+    assert_true(same(&first.server_key, &second.server_key));
+    assert_true(same(&first.ca_cert, &second.ca_cert));
+    pki_set_close(&second);
+    /* Other names, another certificate. */
+    snprintf(plan.names, sizeof plan.names, NAMES ",DNS:here");
+    started(&second, NOW);
+    assert_false(same(&first.server_cert, &second.server_cert));
+    pki_set_close(&first);
+    pki_set_close(&second);
+}
+
+static void half_an_authority_is_refused(void **state)
+{
+    struct pki_set s, other;
+    struct errmsg e = {.text = ""};
+    char path[PKI_PATH_BYTES];
+    started(&s, NOW);
+    in_pki("ca.key", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_not_equal(start(&other, NOW, &e), 0);
+    assert_string_equal(e.text, "ca.crt is there, but not its ca.key");
+    pki_set_close(&other);
+    write_over("ca.key", "nonsense");
+    assert_int_not_equal(start(&other, NOW, &e), 0);
+    assert_string_equal(e.text, "ca.crt is not the certificate of ca.key");
+    pki_set_close(&other);
+    /* A leaf that is spoilt is made again. */
+    s.ca_key.data[s.ca_key.len - 1] = '\n';
+    FILE *f = fopen(path, "w");
+    fwrite(s.ca_key.data, 1, s.ca_key.len, f);
+    fclose(f);
+    write_over("apiserver.crt", "nonsense");
+    write_over("admin.key", "");
+    started(&other, NOW);
+    assert_true(same(&s.ca_cert, &other.ca_cert));
+    assert_true(other.server_cert.len > 100 && other.admin_key.len > 100);
+    pki_set_close(&other);
+    pki_set_close(&s);
+}
+
+static void a_set_is_shared(void **state)
+{
+    struct fixture *f = *state;
+    struct pki_set a, b;
+    started(&a, NOW);
+    assert_true(pki_set_bundle(&a, &f->out));
+    snprintf(plan.dir, sizeof plan.dir, "%s/other", folder);
+    started(&b, NOW);
+    assert_false(same(&a.ca_cert, &b.ca_cert));
+    assert_true(pki_set_unbundle(&b, buf_slice(&f->out)));
+    assert_true(same(&a.ca_cert, &b.ca_cert) && same(&a.ca_key, &b.ca_key));
+    assert_true(same(&a.sa_key, &b.sa_key));
+    /* Its certificates are of the shared authority then. */
+    assert_int_equal(pki_set_make(&b, &plan, NOW, &f->e), 0);
+    struct crypto_key *key = crypto_key_read(buf_slice(&b.server_key), 0);
+    assert_true(cert_fits(buf_slice(&b.server_cert), key, buf_slice(&a.ca_cert), NAMES, NOW));
+    crypto_key_free(key);
+    /* What is no set changes nothing that would count: it is refused. */
+    struct pki_set c;
+    assert_true(pki_set_copy(&b, &c));
+    assert_false(pki_set_unbundle(&c, slice_str("")));
+    assert_false(pki_set_unbundle(&c, slice_of(f->out.data, f->out.len / 2)));
+    buf_clear(&f->out);
+    buf_append_slice(&f->out, buf_slice(&a.ca_cert));
+    buf_append_slice(&f->out, buf_slice(&a.sa_key));
+    buf_append_slice(&f->out, buf_slice(&a.ca_key));
+    assert_false(pki_set_unbundle(&c, buf_slice(&f->out)));
+    pki_set_close(&a);
+    pki_set_close(&b);
+    pki_set_close(&c);
+}
+
+static void what_cannot_be_written_is_told(void **state)
+{
+    struct pki_set s;
+    struct errmsg e = {.text = ""};
+    snprintf(plan.dir, sizeof plan.dir, "%s/no/such/folder", folder);
+    assert_int_equal(start(&s, NOW, &e), ERR_IO);
+    assert_non_null(strstr(e.text, "/no/such/folder: No such file or directory"));
+    pki_set_close(&s);
+    /* Nowhere at all: the set is in memory only. */
+    plan.dir[0] = 0;
+    started(&s, NOW);
+    assert_true(s.server_cert.len > 100);
+    pki_set_close(&s);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, pki_setup, pki_teardown)
+    const struct CMUnitTest tests[] = {
+        T(the_set_is_made_once),           T(certificates_are_renewed_in_time),
+        T(half_an_authority_is_refused),   T(a_set_is_shared),
+        T(what_cannot_be_written_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
