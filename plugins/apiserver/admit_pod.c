@@ -146,10 +146,8 @@ int admit_pod_service_account(struct exchange *ex, struct object *pod,
                                            (const char *)name.data));
         return ERR_REFUSED;
     }
-    struct slice row = arena_dup(&ex->arena, slice_of_kvp(account->rows[0].value));
-    int rc = row.data == NULL ? ERR_NOMEM
-                              : stored_decode(schema_type(SCHEMA_CORE_V1_SERVICE_ACCOUNT), row, 0,
-                                              &ex->arena, &sa, &e);
+    int rc = stored_decode(schema_type(SCHEMA_CORE_V1_SERVICE_ACCOUNT),
+                           slice_of_kvp(account->rows[0].value), 0, &ex->arena, &sa, &e);
     if (rc == ERR_INVALID) {
         exchange_fail(ex, status_internal(&ex->arena, "%s", e.text));
         return ERR_REFUSED;
@@ -167,27 +165,29 @@ int admit_pod_service_account(struct exchange *ex, struct object *pod,
 
 /* ---- priorities ---------------------------------------------------------------------------- */
 
-/* The class named, or the default one; false: there is none. Of several defaults the lowest. */
-static bool find_class(struct exchange *ex, bool named, const struct kvp_op_result *classes,
-                       struct object *out)
+/* The class named, or the default one; *found: there is one. Of several defaults the lowest. 0 or
+ * ERR_NOMEM; what cannot be read is no class. */
+static int find_class(struct exchange *ex, bool named, const struct kvp_op_result *classes,
+                      struct object *out, bool *found)
 {
-    bool found = false;
+    *found = false;
     for (size_t i = 0; i < classes->row_count; i++) {
         struct object one;
         struct errmsg e = {.text = ""};
-        struct slice row = arena_dup(&ex->arena, slice_of_kvp(classes->rows[i].value));
-        if (row.data == NULL ||
-            stored_decode(schema_type(SCHEMA_SCHEDULING_V1_PRIORITY_CLASS), row, 0, &ex->arena,
-                          &one, &e) != 0 ||
-            (!named && !object_bool(&one, "globalDefault", false))) {
+        int rc = stored_decode(schema_type(SCHEMA_SCHEDULING_V1_PRIORITY_CLASS),
+                               slice_of_kvp(classes->rows[i].value), 0, &ex->arena, &one, &e);
+        if (rc == ERR_NOMEM) {
+            return rc;
+        }
+        if (rc != 0 || (!named && !object_bool(&one, "globalDefault", false))) {
             continue;
         }
-        if (!found || object_int(&one, "value", 0) < object_int(out, "value", 0)) {
+        if (!*found || object_int(&one, "value", 0) < object_int(out, "value", 0)) {
             *out = one;
-            found = true;
+            *found = true;
         }
     }
-    return found;
+    return 0;
 }
 
 int admit_pod_priority(struct exchange *ex, struct object *pod, const struct kvp_op_result *classes)
@@ -196,7 +196,11 @@ int admit_pod_priority(struct exchange *ex, struct object *pod, const struct kvp
     struct slice policy = slice_str("PreemptLowerPriority");
     struct object class;
     struct status_about about = admit_about(ex, pod);
-    bool found = find_class(ex, name.len > 0, classes, &class);
+    bool found;
+    int rc = find_class(ex, name.len > 0, classes, &class, &found);
+    if (rc != 0) {
+        return rc;
+    }
     if (!found && name.len > 0) {
         exchange_fail(ex, status_forbidden(&ex->arena, &about,
                                            "no PriorityClass with name %.*s was "
@@ -227,9 +231,9 @@ int admit_pod_priority(struct exchange *ex, struct object *pod, const struct kvp
                                            (int)policy.len, (const char *)policy.data));
         return ERR_REFUSED;
     }
-    int rc =
-        found ? object_set_text(pod, "spec.priorityClassName", object_text(&class, "metadata.name"))
-              : 0;
+    rc = found
+             ? object_set_text(pod, "spec.priorityClassName", object_text(&class, "metadata.name"))
+             : 0;
     rc = rc == 0 ? object_set_int(pod, "spec.priority", value) : rc;
     return rc == 0 ? object_set_text(pod, "spec.preemptionPolicy", policy) : rc;
 }
