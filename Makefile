@@ -33,6 +33,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libraft-dev liblmdb-dev libuv1-dev li
     libssl-dev libcurl4-openssl-dev python3
 TEST_PACKAGES := libcmocka-dev python3-etcd3 etcd-client etcd-server curl valgrind clang \
     libclang-rt-14-dev clang-format-14 nghttp2-client procps openssl
+COMPAT_PACKAGES := python3-pip
 
 # ---- tools and flags -------------------------------------------------------------------------
 CC := gcc
@@ -160,7 +161,8 @@ check: test-deps ## everything that proves this tree in minutes: unit, sanitizer
 check-all: test-deps ## check, and the long forms: more seeds, power cuts, fuzzing, valgrind
 	@+tests/run check-all
 
-check-compat: test-deps ## clients that need other toolchains (Go clientv3); SKIP where one is missing
+check-compat: test-deps ## clients that need other toolchains (Go, pip); SKIP where one is missing
+	@deploy/packages $(COMPAT_PACKAGES)
 	@+tests/run check-compat
 
 bench: test-deps ## kvd and etcd side by side in one run

@@ -77,7 +77,8 @@ void authenticate_http(struct exchange *ex, const struct kvp_http_request *r,
         }
         ex->impersonates = ex->impersonates || slice_starts_with(name, slice_str("impersonate-"));
     }
-    if (r->identity->authenticated) {
+    /* A certificate without a name is nobody's. */
+    if (r->identity->authenticated && r->identity->user.len > 0) {
         if (user_of_identity(&ex->user, r->identity, &ex->arena)) {
             then(ex);
         } else {

@@ -26,17 +26,6 @@ static int64_t bearer_now(const struct bearer *b)
     return (int64_t)(api->host->wall_us(api->ctx) / 1000000u);
 }
 
-static bool bearer_is_signed(const struct bearer *b)
-{
-    const struct crypto_key *k;
-    for (size_t i = 0; (k = issuer_key(b->ex->api->issuer, i)) != NULL; i++) {
-        if (jwt_is_signed_by(&b->jwt, k)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Which of the wanted audiences the token has. */
 static bool bearer_match_audiences(struct bearer *b)
 {
@@ -174,7 +163,10 @@ static void bearer_good(struct bearer *b)
 
 static void bearer_next(struct bearer *b)
 {
-    while (b->step < BEARER_STEPS && bearer_bound(b)->name.len == 0) {
+    /* A pod's token tells of its node, but is not bound to that. */
+    bool pod = b->jwt.claims.pod.name.len > 0;
+    while (b->step < BEARER_STEPS && (bearer_bound(b)->name.len == 0 ||
+                                      (pod && bearer_steps[b->step].type == SCHEMA_CORE_V1_NODE))) {
         b->step++;
     }
     if (b->step == BEARER_STEPS) {
@@ -214,13 +206,13 @@ void bearer_check(struct bearer *b)
     }
     bool ours = rc == 0 && (c->legacy ? slice_eq(c->issuer, slice_str(BEARER_LEGACY_ISSUER))
                                       : slice_eq(c->issuer, ex->api->issuer->name));
-    if (ours && !bearer_is_signed(b) && !pki_is_settled(ex->api->pki)) {
+    bool is_signed = ours && issuer_has_signed(ex->api->issuer, &b->jwt, b->token);
+    if (ours && !is_signed && !pki_is_settled(ex->api->pki)) {
         struct status s =
             status_unavailable(&ex->arena, "%s", "the keys of tokens are not known yet");
         s.retry_after_s = 1;
         exchange_fail(ex, s);
-    } else if (!ours || !bearer_is_signed(b) || !bearer_names_are_plain(c) ||
-               (c->legacy && c->secret.name.len == 0)) {
+    } else if (!is_signed || !bearer_names_are_plain(c) || (c->legacy && c->secret.name.len == 0)) {
         bearer_bad(b, "invalid bearer token");
     } else if (!c->legacy && (c->expires == 0 || now - BEARER_SKEW_S >= c->expires)) {
         bearer_bad(b, "service account token has expired");

@@ -314,3 +314,8 @@ bool crypto_random(void *out, size_t len)
 {
     return len <= INT32_MAX && RAND_bytes(out, (int)len) == 1;
 }
+
+bool crypto_hash(struct slice text, uint8_t out[CRYPTO_HASH_BYTES])
+{
+    return EVP_Digest(text.data, text.len, out, NULL, EVP_sha256(), NULL) == 1;
+}

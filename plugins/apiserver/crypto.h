@@ -35,6 +35,10 @@ void crypto_key_print_jwk(const struct crypto_key *k, struct buf *out);
 bool crypto_sign(const struct crypto_key *k, struct slice text, struct buf *signature);
 bool crypto_verify(const struct crypto_key *k, struct slice text, struct slice signature);
 
+#define CRYPTO_HASH_BYTES 32u
+/* SHA-256. False: OpenSSL could not. */
+bool crypto_hash(struct slice text, uint8_t out[CRYPTO_HASH_BYTES]);
+
 /* What the host's chance is not good enough for. False: OpenSSL could not. */
 bool crypto_random(void *out, size_t len);
 

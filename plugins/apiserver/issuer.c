@@ -117,12 +117,34 @@ int issuer_set_own_key(struct issuer *s, struct slice pem)
     }
     crypto_key_free(s->own);
     s->own = k;
+    memset(s->seen, 0, sizeof s->seen);
     return 0;
 }
 
 const struct crypto_key *issuer_key(const struct issuer *s, size_t i)
 {
     return i == 0 ? s->own : i - 1 < s->other_count ? s->others[i - 1] : NULL;
+}
+
+bool issuer_has_signed(struct issuer *s, const struct jwt *t, struct slice text)
+{
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    bool hashed = crypto_hash(text, hash);
+    uint8_t *slot = s->seen[hashed ? hash[0] : 0];
+    const struct crypto_key *k;
+    if (hashed && memcmp(slot, hash, sizeof hash) == 0) {
+        return true;
+    }
+    s->verified++;
+    for (size_t i = 0; (k = issuer_key(s, i)) != NULL; i++) {
+        if (jwt_is_signed_by(t, k)) {
+            if (hashed) {
+                memcpy(slot, hash, sizeof hash);
+            }
+            return true;
+        }
+    }
+    return false;
 }
 
 bool issuer_has_audience(const struct issuer *s, struct slice audience)

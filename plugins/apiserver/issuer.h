@@ -4,9 +4,11 @@
 
 #include "plugins/apiserver/apiserver.h"
 #include "plugins/apiserver/crypto.h"
+#include "plugins/apiserver/jwt.h"
 
 #define ISSUER_KEYS_MAX      16u
 #define ISSUER_AUDIENCES_MAX 8u
+#define ISSUER_SEEN          256u /* tokens whose signature is known to be good: 8 KiB */
 
 struct issuer {
     struct crypto_key *own;                     /* sa.key, or that of the flag */
@@ -16,6 +18,8 @@ struct issuer {
     struct slice name; /* iss; in the configuration */
     struct slice audiences[ISSUER_AUDIENCES_MAX];
     size_t audience_count;
+    uint8_t seen[ISSUER_SEEN][CRYPTO_HASH_BYTES]; /* of tokens; a slot of zeros is empty */
+    uint64_t verified;                            /* signatures that were looked at */
 };
 
 /* Reads the flags' files (blocking); own: PEM of sa.key. Makes api->issuer. 0, or a reason with the
@@ -26,6 +30,9 @@ void issuer_close(struct apiserver *api);
 int issuer_set_own_key(struct issuer *s, struct slice pem);
 /* Key number i of those that tokens may be signed with; NULL: no more. The first one signs. */
 const struct crypto_key *issuer_key(const struct issuer *s, size_t i);
+/* Whether one of the keys signed this token; text is all of it. A client shows the same token again
+ * and again, so what was good is remembered until the keys change. */
+bool issuer_has_signed(struct issuer *s, const struct jwt *t, struct slice text);
 /* Whether this is one of the server's own audiences. */
 bool issuer_has_audience(const struct issuer *s, struct slice audience);
 

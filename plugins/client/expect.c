@@ -6,6 +6,13 @@
 
 #define EXPECT_MS 300000u /* five minutes, as in client-go */
 
+#ifdef KVD_DEBUG
+bool expects_blind;
+#define EXPECTS_BLIND expects_blind
+#else
+#define EXPECTS_BLIND false
+#endif
+
 struct expect_uid {
     struct expect_uid *next;
     size_t len;
@@ -176,7 +183,7 @@ void expects_deleted(struct expects *e, struct slice key, struct slice uid)
 bool expects_satisfied(struct expects *e, struct slice key)
 {
     const struct expect *x = expects_find(e, key);
-    return x == NULL || expect_is_satisfied(e, x);
+    return x == NULL || EXPECTS_BLIND || expect_is_satisfied(e, x);
 }
 
 void expects_forget(struct expects *e, struct slice key)

@@ -72,7 +72,8 @@ static void slice_service_changed(void *data, const struct object *before, const
 static void slice_pod_changed(void *data, const struct object *before, const struct object *now)
 {
     struct endpoint_slices *s = data;
-    service_pod_changed(s->all->informers[WATCH_SERVICES], &s->writer.handlers, s->writer.works,
+    service_pod_changed(s->all->informers[WATCH_SERVICES], &s->triggers, &s->writer.handlers,
+                        s->writer.works,
                         (uint64_t)s->all->conf->endpointslice_updates_batch_period_ms, before, now);
 }
 

@@ -118,7 +118,7 @@ static void endpoints_service_changed(void *data, const struct object *before,
 static void endpoints_pod_changed(void *data, const struct object *before, const struct object *now)
 {
     struct endpoints *s = data;
-    service_pod_changed(s->all->informers[WATCH_SERVICES], &s->handlers, s->works,
+    service_pod_changed(s->all->informers[WATCH_SERVICES], &s->triggers, &s->handlers, s->works,
                         (uint64_t)s->all->conf->endpoints_updates_batch_period_ms, before, now);
 }
 

@@ -90,7 +90,7 @@ static bool replica_certainly_not(const struct client_answer *answer)
     return !answer->ok && answer->outcome != KVP_UNKNOWN;
 }
 
-static void replica_send_batch(struct replica_sync *s);
+static void replica_go_on_creating(struct replica_sync *s);
 
 static void replica_created(void *data, const struct client_answer *answer)
 {
@@ -114,15 +114,16 @@ static void replica_created(void *data, const struct client_answer *answer)
                         (int)name.len, (const char *)name.data);
         arena_close(&a);
     } else if (answer->ns_terminating) {
-        s->left = 0; /* the others would be refused as well, and the owner goes soon, too */
+        /* The others would be refused as well, and the owner goes soon, too. */
+        for (; s->left > 0; s->left--) {
+            expects_created(c->expects, s->key);
+        }
     } else {
         recorder_warning(c->recorder, &s->owner, "FailedCreate", "Error creating: %.*s",
                          (int)answer->message.len, (const char *)answer->message.data);
         replica_sync_failed(s, "FailedCreate", answer->message);
     }
-    if (s->in_flight == 0) {
-        replica_send_batch(s);
-    }
+    replica_go_on_creating(s);
 }
 
 static int replica_create(struct replica_sync *s)
@@ -136,19 +137,24 @@ static int replica_create(struct replica_sync *s)
     return work_send(s->work, &r, WORK_NS_TERMINATING_OK);
 }
 
-/* Twice as many as in the batch before, unless something failed in that. */
-static void replica_send_batch(struct replica_sync *s)
+/* Sends more of the batch while there is room; when all of it is answered, the next one, twice as
+ * large; when something failed, no more. */
+static void replica_go_on_creating(struct replica_sync *s)
 {
-    uint32_t count = s->failed != NULL ? 0 : s->batch < s->left ? s->batch : s->left;
-    while (count > 0 && replica_create(s) == 0) {
-        count--;
+    if (s->in_flight == 0 && s->begun == s->batch) {
+        s->batch *= 2;
+        s->begun = 0;
+    }
+    while (s->failed == NULL && s->left > 0 && s->begun < s->batch &&
+           s->in_flight < REPLICAS_IN_FLIGHT_MAX) {
+        if (replica_create(s) != 0) {
+            work_fail(s->work, "a pod could not be asked for");
+            replica_sync_failed(s, "FailedCreate", slice_str("the request could not be sent"));
+            break;
+        }
+        s->begun++;
         s->left--;
         s->in_flight++;
-    }
-    s->batch *= 2;
-    if (count > 0) {
-        work_fail(s->work, "a pod could not be asked for");
-        replica_sync_failed(s, "FailedCreate", slice_str("the request could not be sent"));
     }
     if (s->in_flight == 0) {
         /* What is not begun will not be seen. */
@@ -183,16 +189,18 @@ static bool replica_begin_creating(struct replica_sync *s, uint32_t count)
     }
     s->left = count;
     s->batch = 1;
-    replica_send_batch(s);
+    replica_go_on_creating(s);
     return true;
 }
 
 /* ---- too many ------------------------------------------------------------------------------- */
 
-struct replica_victim {
+struct replica_victim { /* a pod that goes */
     struct replica_sync *sync;
     struct slice name, uid;
 };
+
+static void replica_go_on_deleting(struct replica_sync *s);
 
 static void replica_deleted(void *data, const struct client_answer *answer)
 {
@@ -218,9 +226,7 @@ static void replica_deleted(void *data, const struct client_answer *answer)
                          (int)answer->message.len, (const char *)answer->message.data);
         replica_sync_failed(s, "FailedDelete", answer->message);
     }
-    if (s->in_flight == 0) {
-        replica_sync_finish(s);
-    }
+    replica_go_on_deleting(s);
 }
 
 static int replica_delete(struct replica_sync *s, struct replica_victim *v)
@@ -239,6 +245,25 @@ static int replica_delete(struct replica_sync *s, struct replica_victim *v)
                             : work_send(s->work, &r, WORK_NOT_FOUND_OK | WORK_CONFLICT_OK);
     buf_close(&options);
     return rc;
+}
+
+/* Sends more while there is room. */
+static void replica_go_on_deleting(struct replica_sync *s)
+{
+    while (s->left > 0 && s->in_flight < REPLICAS_IN_FLIGHT_MAX) {
+        struct replica_victim *v = &s->victims[s->begun++];
+        s->left--;
+        if (replica_delete(s, v) == 0) {
+            s->in_flight++;
+            continue;
+        }
+        expects_deleted(s->c->expects, s->key, v->uid);
+        work_fail(s->work, "a deletion could not be asked for");
+        replica_sync_failed(s, "FailedDelete", slice_str("the request could not be sent"));
+    }
+    if (s->in_flight == 0) {
+        replica_sync_finish(s);
+    }
 }
 
 /* pods: the first `count` of them go. As replica_begin_creating. */
@@ -264,18 +289,9 @@ static bool replica_begin_deleting(struct replica_sync *s, const struct rank_pod
             return false;
         }
     }
-    for (uint32_t i = 0; i < count; i++) {
-        if (replica_delete(s, &v[i]) == 0) {
-            s->in_flight++;
-            continue;
-        }
-        expects_deleted(c->expects, s->key, v[i].uid);
-        work_fail(s->work, "a deletion could not be asked for");
-        replica_sync_failed(s, "FailedDelete", slice_str("the request could not be sent"));
-    }
-    if (s->in_flight == 0) {
-        replica_sync_finish(s);
-    }
+    s->victims = v;
+    s->left = count;
+    replica_go_on_deleting(s);
     return true;
 }
 

@@ -8,6 +8,9 @@
 #include "plugins/controllers/replica_status.h"
 #include "plugins/controllers/replicas.h"
 
+/* Requests of one owner under way: what one callback sends takes it a millisecond or two. */
+#define REPLICAS_IN_FLIGHT_MAX 64u
+
 /* One kind of owners, for a term. */
 struct replicas {
     struct controllers *all;
@@ -32,9 +35,11 @@ struct replica_sync {
     struct slice key;
     struct object owner; /* as it was decided on */
     struct replica_counts counts;
-    struct slice body;  /* creating: the pod to be */
-    uint32_t left;      /* creating: not begun yet */
-    uint32_t batch;     /* creating: size of the next one */
+    struct slice body; /* creating: the pod to be */
+    uint32_t left;     /* creating, deleting: not begun yet */
+    uint32_t batch;    /* creating: size of the next one */
+    uint32_t begun;    /* creating: of this batch; deleting: of all */
+    struct replica_victim *victims;
     uint32_t in_flight; /* requests not answered */
     const char *failed; /* reason of condition ReplicaFailure; NULL = none failed */
     struct slice why;   /* what failed first */

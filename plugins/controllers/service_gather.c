@@ -3,6 +3,10 @@
 
 #include "base/alloc.h"
 
+/* Changes of a service with more pods are collected: a millisecond for each, at most so many. */
+#define SERVICE_MANY_PODS    100u
+#define SERVICE_DELAY_MS_MAX 1000u
+
 static int service_gather_one(void *data, const struct object *pod)
 {
     struct service_gather *g = data;
@@ -39,6 +43,7 @@ void service_gather_close(struct service_gather *g)
 struct service_trigger_entry {
     struct hash_node node;
     struct service_trigger trigger;
+    size_t pods; /* when it was last looked at */
     size_t len;
     char key[];
 };
@@ -60,7 +65,7 @@ void service_triggers_close(struct service_triggers *t)
     hashmap_close(&t->map);
 }
 
-static struct service_trigger_entry *service_triggers_find(struct service_triggers *t,
+static struct service_trigger_entry *service_triggers_find(const struct service_triggers *t,
                                                            struct slice key)
 {
     uint64_t hash = hash_bytes(key);
@@ -118,5 +123,57 @@ int service_triggers_time(struct service_triggers *t, const struct object *servi
         service_trigger_pod(&e->trigger, &scan, g->pods[i]);
     }
     *out = service_trigger_time(&e->trigger, &scan, service);
+    e->pods = g->count;
     return 0;
+}
+
+/* ---- changes -------------------------------------------------------------------------------- */
+
+static uint64_t service_delay_ms(const struct service_triggers *t, struct slice key)
+{
+    const struct service_trigger_entry *e = service_triggers_find(t, key);
+    if (e == NULL || e->pods <= SERVICE_MANY_PODS) {
+        return 0;
+    }
+    return e->pods < SERVICE_DELAY_MS_MAX ? e->pods : SERVICE_DELAY_MS_MAX;
+}
+
+struct service_change {
+    const struct service_triggers *triggers;
+    const struct handlers *handlers;
+    struct works *q;
+    uint64_t delay_ms;
+    const struct object *before, *now;
+};
+
+static int service_add_if_selected(void *data, const struct object *service)
+{
+    struct service_change *c = data;
+    if (!service_is_selecting(service) ||
+        !((c->before != NULL && service_selects(service, c->before)) ||
+          (c->now != NULL && service_selects(service, c->now)))) {
+        return 0;
+    }
+    struct buf key;
+    buf_init(&key);
+    if (object_key(service, &key) == 0) {
+        uint64_t own = service_delay_ms(c->triggers, buf_slice(&key));
+        handlers_queue(c->handlers, c->q, buf_slice(&key), own > c->delay_ms ? own : c->delay_ms);
+    } else {
+        handlers_check(c->handlers, KVP_NO_MEMORY);
+    }
+    buf_close(&key);
+    return 0;
+}
+
+void service_pod_changed(struct informer *services, const struct service_triggers *t,
+                         const struct handlers *h, struct works *q, uint64_t delay_ms,
+                         const struct object *before, const struct object *now)
+{
+    struct service_change c = {t, h, q, delay_ms, before, now};
+    if (before != NULL && now != NULL && !service_pod_differs(before, now)) {
+        return;
+    }
+    informer_each_in(services, object_namespace(now != NULL ? now : before),
+                     service_add_if_selected, &c);
 }

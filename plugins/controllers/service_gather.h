@@ -4,6 +4,7 @@
 #define KVD_CONTROLLERS_SERVICE_GATHER_H
 
 #include "base/hashmap.h"
+#include "plugins/controllers/handlers.h"
 #include "plugins/controllers/service_pods.h"
 
 struct service_gather { /* starts zeroed */
@@ -26,5 +27,12 @@ void service_triggers_forget(struct service_triggers *t, struct slice key);
  * known. 0 or KVP_NO_MEMORY. */
 int service_triggers_time(struct service_triggers *t, const struct object *service,
                           const struct service_gather *g, int64_t *out);
+
+/* A pod has changed: the services that have or had it are added to queue q, after delay_ms, or
+ * later when they have many pods: then many changes come, and one write is for all of them. before
+ * or now may be NULL. */
+void service_pod_changed(struct informer *services, const struct service_triggers *t,
+                         const struct handlers *h, struct works *q, uint64_t delay_ms,
+                         const struct object *before, const struct object *now);
 
 #endif

@@ -197,43 +197,6 @@ bool service_pod_differs(const struct object *before, const struct object *now)
                               object_get(now, "metadata.labels"));
 }
 
-struct service_change {
-    const struct handlers *handlers;
-    struct works *q;
-    uint64_t delay_ms;
-    const struct object *before, *now;
-};
-
-static int service_add_if_selected(void *data, const struct object *service)
-{
-    struct service_change *c = data;
-    if (!service_is_selecting(service) ||
-        !((c->before != NULL && service_selects(service, c->before)) ||
-          (c->now != NULL && service_selects(service, c->now)))) {
-        return 0;
-    }
-    struct buf key;
-    buf_init(&key);
-    if (object_key(service, &key) == 0) {
-        handlers_queue(c->handlers, c->q, buf_slice(&key), c->delay_ms);
-    } else {
-        handlers_check(c->handlers, KVP_NO_MEMORY);
-    }
-    buf_close(&key);
-    return 0;
-}
-
-void service_pod_changed(struct informer *services, const struct handlers *h, struct works *q,
-                         uint64_t delay_ms, const struct object *before, const struct object *now)
-{
-    struct service_change c = {h, q, delay_ms, before, now};
-    if (before != NULL && now != NULL && !service_pod_differs(before, now)) {
-        return;
-    }
-    informer_each_in(services, object_namespace(now != NULL ? now : before),
-                     service_add_if_selected, &c);
-}
-
 /* ---- trigger times -------------------------------------------------------------------------- */
 
 void service_trigger_pod(const struct service_trigger *t, struct service_trigger_scan *scan,

@@ -1,9 +1,9 @@
-/* service_pods.h - which pods are behind a service, and at which address and port. Pure, but for
- * the last one. What is returned points into the objects given. */
+/* service_pods.h - which pods are behind a service, and at which address and port. Pure. What is
+ * returned points into the objects given. */
 #ifndef KVD_CONTROLLERS_SERVICE_PODS_H
 #define KVD_CONTROLLERS_SERVICE_PODS_H
 
-#include "plugins/controllers/handlers.h"
+#include "plugins/client/client.h"
 
 /* The service's endpoints are computed: it has a selector and is not of type ExternalName. */
 bool service_is_selecting(const struct object *service);
@@ -38,11 +38,6 @@ int service_pod_reference(struct arena *a, const struct object *pod, struct valu
 
 /* Whether endpoints can differ between two states of a pod. */
 bool service_pod_differs(const struct object *before, const struct object *now);
-/* A pod has changed: the services that have or had it are added to queue q, after delay_ms. before
- * or now may be NULL. */
-void service_pod_changed(struct informer *services, const struct handlers *h, struct works *q,
-                         uint64_t delay_ms, const struct object *before, const struct object *now);
-
 /* What the last-change-trigger-time annotation says: which change caused this one. Kept for each
  * service: the newest time its pods became ready or not, and how many did at it. */
 struct service_trigger {

@@ -40,7 +40,9 @@ static void object_tell(struct kvp_object *o, const struct kvp_result *result,
 static void object_tell_over(struct kvp_object *o, int err, const char *text)
 {
     struct kvp_result result;
-    answer_result(&result, err, err != ERR_NOT_FOUND && object_changes(&o->words.request), 0);
+    /* With these two it has not reached the provider: it certainly did not happen. */
+    bool reached = err != ERR_NOT_FOUND && err != ERR_NOMEM;
+    answer_result(&result, err, reached && object_changes(&o->words.request), 0);
     result.text = text != NULL ? text : result.text;
     object_tell(o, &result, NULL);
 }

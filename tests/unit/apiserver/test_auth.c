@@ -120,6 +120,8 @@ static void bound_story(void)
                  "\"x\",\"uid\":\"p1\"},\"expirationSeconds\":3607");
     expect_who(&pod, 201, "\"authentication.kubernetes.io/pod-uid\":[\"p1\"]");
     expect_who(&pod, 201, "\"authentication.kubernetes.io/node-uid\":[\"n1\"]");
+    t_delete("/registry/minions/x");
+    expect_who(&pod, 201, "\"authentication.kubernetes.io/node-name\":[\"x\"]");
     /* Such a one may be used for a year, though it says an hour. */
     t_advance(4 * 3600000);
     expect_who(&pod, 201, NULL);

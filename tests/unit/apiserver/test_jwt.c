@@ -4,6 +4,7 @@
 
 #include "plugins/apiserver/base64url.h"
 #include "plugins/apiserver/cert.h"
+#include "plugins/apiserver/issuer.h"
 #include "plugins/apiserver/jwt.h"
 #include "tests/unit/apiserver/fixture.h"
 
@@ -118,6 +119,46 @@ static void the_key_says_the_algorithm(void **state)
         assert_false(jwt_is_signed_by(&t, k));
     }
     crypto_key_free(k);
+}
+
+/* A signature is looked at once, until the keys change. */
+static void good_signatures_are_remembered(void **state)
+{
+    struct fixture *f = *state;
+    struct issuer *s = mem_xzalloc(sizeof *s);
+    struct jwt_claims c = claims();
+    struct jwt t;
+    struct buf pem;
+    buf_init(&pem);
+    struct crypto_key *k = crypto_key_new();
+    assert_true(crypto_key_write(k, false, &pem));
+    assert_int_equal(issuer_set_own_key(s, buf_slice(&pem)), 0);
+    assert_true(jwt_make(&c, k, &f->out));
+    struct slice text = buf_slice(&f->out);
+    assert_int_equal(jwt_parse(text, &f->arena, &t), 0);
+    for (int i = 0; i < 5; i++) {
+        assert_true(issuer_has_signed(s, &t, text));
+    }
+    assert_int_equal(s->verified, 1);
+    /* What is bad is not remembered as good, nor instead of it. */
+    struct jwt bad = t;
+    bad.signature = slice_of(t.signature.data, t.signature.len - 1);
+    for (int i = 0; i < 5; i++) {
+        assert_false(issuer_has_signed(s, &bad, slice_of(text.data, text.len - 1)));
+    }
+    assert_int_equal(s->verified, 6);
+    assert_true(issuer_has_signed(s, &t, text));
+    assert_int_equal(s->verified, 6);
+    crypto_key_free(k);
+    k = crypto_key_new();
+    buf_clear(&pem);
+    assert_true(crypto_key_write(k, false, &pem));
+    assert_int_equal(issuer_set_own_key(s, buf_slice(&pem)), 0);
+    assert_false(issuer_has_signed(s, &t, text));
+    crypto_key_free(k);
+    crypto_key_free(s->own);
+    mem_free(s);
+    buf_close(&pem);
 }
 
 /* A new RSA key, by way of PEM as a file would bring it. */
@@ -253,6 +294,7 @@ int main(void)
         T(keys_are_found_among_others),
         T(certificates_fit_or_not),
         T(base64url_is_strict),
+        T(good_signatures_are_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

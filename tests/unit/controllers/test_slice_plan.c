@@ -1,6 +1,7 @@
 /* test_slice_plan.c - the writes that make a service's slices right: as few as can be. */
 #include "tests/unit/controllers/fixture.h"
 
+#include "plugins/controllers/slice_mirror.h"
 #include "plugins/controllers/slice_pods.h"
 
 #define PODS_MAX   64
@@ -220,6 +221,65 @@ static void always_right(void **state)
     }
 }
 
+static struct slice_plan mirror_plan(struct fixture *f, const struct object *endpoints)
+{
+    struct slice_plan plan;
+    struct slice_plan_args args = {0};
+    slice_mirror_plan(endpoints, &args);
+    assert_int_equal(slice_plan(&args, &f->arena, &plan), 0);
+    return plan;
+}
+
+/* One slice for each family and list of ports; an address that is there twice is listed once. */
+static void users_endpoints_are_mirrored(void **state)
+{
+    struct fixture *f = *state;
+    struct object o = decoded(
+        f, SCHEMA_CORE_V1_ENDPOINTS,
+        "{'apiVersion':'v1','kind':'Endpoints','metadata':{'name':'e','namespace':'d','uid':'u'},"
+        "'subsets':[{'addresses':[{'ip':'192.0.2.1','hostname':'h','nodeName':'n'},{'ip':"
+        "'192.0.2.1'},{'ip':'2001:db8::1'}],'notReadyAddresses':[{'ip':'192.0.2.2'}],'ports':[{"
+        "'name':'p','port':1,'protocol':'UDP'}]},{'addresses':[{'ip':'192.0.2.1'}],'ports':[{"
+        "'port':2}]}]}");
+    struct slice_plan plan = mirror_plan(f, &o);
+    assert_int_equal(plan.creates, 3);
+    size_t listed = 0;
+    size_t ipv6 = 0;
+    for (size_t i = 0; i < plan.count; i++) {
+        const struct object *slice = &plan.items[i].o;
+        listed += value_len(object_get(slice, "endpoints"));
+        ipv6 += slice_eq(object_text(slice, "addressType"), slice_str("IPv6"));
+        assert_string_equal(text_at(f, slice, "metadata.labels[" SLICE_LABEL_SERVICE "]"), "e");
+        assert_string_equal(text_at(f, slice, "metadata.labels[" SLICE_LABEL_MANAGER "]"),
+                            SLICE_MIRROR_MANAGER);
+    }
+    assert_int_equal(listed, 4);
+    assert_int_equal(ipv6, 1);
+    struct object empty =
+        decoded(f, SCHEMA_CORE_V1_ENDPOINTS, "{'metadata':{'name':'e','namespace':'d','uid':'u'}}");
+    assert_int_equal(mirror_plan(f, &empty).count, 0);
+}
+
+static void what_is_mirrored(void **state)
+{
+    struct fixture *f = *state;
+    struct object endpoints = decoded(f, SCHEMA_CORE_V1_ENDPOINTS, "{}");
+    struct object skipped =
+        decoded(f, SCHEMA_CORE_V1_ENDPOINTS,
+                "{'metadata':{'labels':{'endpointslice.kubernetes.io/skip-mirror':'true'}}}");
+    struct object lock =
+        decoded(f, SCHEMA_CORE_V1_ENDPOINTS,
+                "{'metadata':{'annotations':{'control-plane.alpha.kubernetes.io/leader':'x'}}}");
+    struct object bare = decoded(f, SCHEMA_CORE_V1_SERVICE, "{}");
+    struct object selecting = decoded(f, SCHEMA_CORE_V1_SERVICE, "{'spec':{'selector':{'a':'b'}}}");
+    assert_true(slice_mirror_wanted(&endpoints, &bare));
+    assert_false(slice_mirror_wanted(&endpoints, &selecting));
+    assert_false(slice_mirror_wanted(&endpoints, NULL));
+    assert_false(slice_mirror_wanted(NULL, &bare));
+    assert_false(slice_mirror_wanted(&skipped, &bare));
+    assert_false(slice_mirror_wanted(&lock, &bare));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +287,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_pods_one_empty_slice, setup, teardown),
         cmocka_unit_test_setup_teardown(labels_and_strangers, setup, teardown),
         cmocka_unit_test_setup_teardown(always_right, setup, teardown),
+        cmocka_unit_test_setup_teardown(users_endpoints_are_mirrored, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_mirrored, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

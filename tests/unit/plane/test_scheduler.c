@@ -168,6 +168,45 @@ static void preemption(void **state)
     plane_close();
 }
 
+/* Room that was made for one goes to a more important one that comes before it is used. */
+static void a_nomination_is_taken_away(void **state)
+{
+    open_with("scheduler");
+    node("n", "2", "");
+    plane_apply("{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{"
+                "\"name\":\"mid\"},\"value\":500}");
+    plane_apply("{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{"
+                "\"name\":\"high\"},\"value\":1000}");
+    pod("low", "2", "");
+    PLANE_UNTIL(where("low")[0], 2000);
+    pod("mid", "2", "\"priorityClassName\":\"mid\",");
+    PLANE_UNTIL(plane_text(POD, "default", "mid", "status.nominatedNodeName")[0], 2000);
+    pod("high", "2", "\"priorityClassName\":\"high\",");
+    PLANE_UNTIL(plane_text(POD, "default", "high", "status.nominatedNodeName")[0], 2000);
+    PLANE_UNTIL(!plane_text(POD, "default", "mid", "status.nominatedNodeName")[0], 2000);
+    plane_delete(POD, "default", "low", "{\"gracePeriodSeconds\":0}");
+    PLANE_UNTIL(where("high")[0], 20000);
+    assert_string_equal(where("mid"), "");
+    plane_close();
+}
+
+/* A pod that changes so that it fits is tried at once. */
+static void a_toleration_is_added(void **state)
+{
+    open_with("scheduler");
+    node("n", "2", "\"taints\":[{\"key\":\"k\",\"effect\":\"NoSchedule\"}]");
+    pod("p", "1", "");
+    PLANE_UNTIL(scheduled("p", "message")[0], 2000);
+    plane_patch(
+        POD, "default", "p", NULL,
+        "{\"spec\":{\"tolerations\":[{\"key\":\"k\",\"operator\":\"Exists\"},{\"effect\":"
+        "\"NoExecute\",\"key\":\"node.kubernetes.io/not-ready\",\"operator\":\"Exists\","
+        "\"tolerationSeconds\":300},{\"effect\":\"NoExecute\",\"key\":"
+        "\"node.kubernetes.io/unreachable\",\"operator\":\"Exists\",\"tolerationSeconds\":300}]}}");
+    PLANE_UNTIL(where("p")[0], 2000);
+    plane_close();
+}
+
 static void gates_and_other_schedulers(void **state)
 {
     open_with("scheduler");
@@ -346,6 +385,8 @@ int main(void)
         PLANE_TEST(a_pod_too_big_waits_for_room),
         PLANE_TEST(nodes_that_come_later),
         PLANE_TEST(preemption),
+        PLANE_TEST(a_nomination_is_taken_away),
+        PLANE_TEST(a_toleration_is_added),
         PLANE_TEST(gates_and_other_schedulers),
         PLANE_TEST(leaders_change_in_the_middle),
         PLANE_TEST(somebody_else_binds),

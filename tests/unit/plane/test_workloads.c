@@ -485,7 +485,7 @@ static void without_memory_it_takes_longer(void **state)
     int replicas = 3;
     bool failed = true;
     (void)state;
-    for (uint64_t n = 1; failed; n += 1 + n / 50) {
+    for (uint64_t n = 1; failed; n += 1 + n / 90) {
         open_plane();
         struct bounds b = {.most = 3, .armed = true};
         plane_inside(bounds_open, &b);
