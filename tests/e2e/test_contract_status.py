@@ -22,7 +22,7 @@ def rows():
     found = []
     with open(os.path.join(ROOT, "docs/status.md")) as f:
         for line in f:
-            assert len(line) <= 201, f"{len(line)} columns: {line}"
+            assert len(line) <= 320, f"{len(line)} columns: {line}"
             cells = [c.strip() for c in line.strip().strip("|").split("|")]
             if line.startswith("|") and len(cells) == 3 and cells[1] in STATES:
                 found.append(tuple(cells))
