@@ -167,7 +167,7 @@ struct kvp_ctx;   /* an instance (init .. fini) or a term (start .. stop) */
 struct kvp_txn;   /* being built */
 struct kvp_watch; /* until unwatch, or `ended` */
 struct kvp_timer; /* until it fired for the last time, or timer_cancel */
-struct kvp_cache; /* these three: until closed, or the end of their context */
+struct kvp_cache; /* these three: until closed, once; harmless when their context has ended */
 struct kvp_queue;
 struct kvp_controller;
 struct kvp_item;     /* one key inside reconcile, until finished */
