@@ -43,7 +43,9 @@ void callback_leave(struct instance *in)
     atomic_fetch_add_explicit(&in->callbacks, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&in->callback_ns, ns, memory_order_relaxed);
     times_add(&in->times, ns);
-    uint64_t budget_ms = in->frozen ? PLUGIN_CALLBACK_MS_MAX : PLUGIN_INIT_MS_MAX;
+    uint64_t budget_ms = in->frozen || in->descriptor->lanes == KVP_LANE_LOOP
+                             ? PLUGIN_CALLBACK_MS_MAX
+                             : PLUGIN_INIT_MS_MAX;
     if (ns / 1000000u > budget_ms) {
         atomic_fetch_add_explicit(&in->callbacks_slow, 1, memory_order_relaxed);
         LOG(LOG_WARN, "a plugin's callback took too long: move its work to offload",
