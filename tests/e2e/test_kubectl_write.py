@@ -372,6 +372,7 @@ error: error validating "type.yaml": error validating data: ValidationError(Depl
 [1]
 $ apply -f bad.yaml --validate=false
 configmap/b created
+<...>
 """)
 
 
