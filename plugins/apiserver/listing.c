@@ -43,7 +43,7 @@ int selection_matches(const struct selection *s, const struct schema_type *type,
     if (s->all) {
         return 1;
     }
-    if (stored_decode(type, value, 0, scratch, &o, &e) != 0) {
+    if (stored_decode_lean(type, value, 0, scratch, &o, &e) != 0) {
         return -1;
     }
     if (s->name.len > 0 && !slice_eq(object_text(&o, "metadata.name"), s->name)) {
