@@ -209,10 +209,8 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
     struct exchange *ex = u->ex;
     int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     struct causes *c = arena_alloc(&ex->arena, sizeof *c);
-    if (u->tries == 0) {
-        body_dedupe_owners(ex, new);
-    } else {
-        metadata_dedupe_owners(new);
+    if (!body_dedupe_owners(ex, new, u->tries == 0)) {
+        return false;
     }
     int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
