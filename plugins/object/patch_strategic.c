@@ -339,14 +339,14 @@ static int merge_both(struct strategic *s, const struct schema_field *f, struct 
 }
 
 static int merge_key(struct strategic *s, const struct schema_type *t, struct value *doc,
-                     const struct value *patch, size_t i)
+                     const struct value *patch, size_t i, struct value *added)
 {
     struct slice key = value_map_key(patch, i);
     const struct value *v = value_map_at(patch, i);
     const struct schema_field *f = t == NULL ? NULL : schema_find(t, key);
     struct value *at = value_map_get(doc, key);
     if (v->kind == VALUE_NULL) {
-        value_map_remove(doc, key);
+        patch_drop(at);
         return 0;
     }
     if (at != NULL) {
@@ -354,7 +354,7 @@ static int merge_key(struct strategic *s, const struct schema_type *t, struct va
     }
     struct value copy;
     int rc = strip(s, v, &copy);
-    return rc != 0 || value_map_set(s->arena, doc, key, copy) != NULL ? rc : ERR_NOMEM;
+    return rc != 0 || value_map_push(s->arena, added, key, copy) != NULL ? rc : ERR_NOMEM;
 }
 
 /* Directives about lists that the patch does not contain itself. */
@@ -410,11 +410,13 @@ static int merge_map(struct strategic *s, const struct schema_type *t, struct va
     if (keys != NULL) {
         rc = retain_keys(s, doc, patch, keys);
     }
+    struct value added = value_empty(VALUE_MAP);
     for (size_t i = 0; i < patch->len && rc == 0; i++) {
         if (!key_is_directive(value_map_key(patch, i))) {
-            rc = merge_key(s, t, doc, patch, i);
+            rc = merge_key(s, t, doc, patch, i, &added);
         }
     }
+    rc = rc == 0 ? patch_finish_map(doc, &added, s->arena) : rc;
     return rc == 0 ? lone_directives(s, t, doc, patch) : rc;
 }
 

@@ -255,6 +255,17 @@ int value_map_sort(struct arena *a, struct value *map)
     return 0;
 }
 
+void value_map_sweep(struct value *map)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < map->len; i++) {
+        if (map->items[2 * i + 1].kind != VALUE_GONE) {
+            memmove(&map->items[2 * kept++], &map->items[2 * i], 2 * sizeof *map->items);
+        }
+    }
+    map->len = (uint32_t)kept;
+}
+
 bool value_map_remove(struct value *map, struct slice key)
 {
     if (map->kind != VALUE_MAP) {

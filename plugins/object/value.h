@@ -117,6 +117,9 @@ struct value *value_map_set(struct arena *a, struct value *map, struct slice key
  * out of memory. */
 struct value *value_map_push(struct arena *a, struct value *map, struct slice key, struct value v);
 int value_map_sort(struct arena *a, struct value *map);
+/* Takes away all pairs of whose values the kind was set to VALUE_GONE. */
+#define VALUE_GONE 0xffu
+void value_map_sweep(struct value *map);
 /* False when the key was not there. */
 bool value_map_remove(struct value *map, struct slice key);
 static inline struct slice value_map_key(const struct value *map, size_t i)
