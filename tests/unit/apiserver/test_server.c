@@ -366,6 +366,10 @@ static void pod_story(void)
     expect_answer("PUT", lease, body, 422,
                   "metadata.resourceVersion: Invalid value: \\\"\\\": must be specified for an "
                   "update");
+    /* Whoever means a certain object does not make another one. */
+    expect_answer("PUT", "/apis/coordination.k8s.io/v1/namespaces/default/leases/g",
+                  "{\"metadata\":{\"name\":\"g\",\"uid\":\"u\",\"resourceVersion\":\"3\"}}", 409,
+                  "Precondition failed: UID in precondition: u, UID in object meta: ");
     t_close();
 }
 
