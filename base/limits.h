@@ -375,6 +375,8 @@
 #define OBJECT_BYTES_MAX (3u * 1024u * 1024u)
 /* Nesting inside an object: the deepest kinds need about 25, and it bounds the stack. */
 #define OBJECT_DEPTH_MAX 128u
+/* Items of a list of which the schema says nothing else. */
+#define OBJECT_ITEMS_MAX 2000u
 /* Values in an object sent as YAML, aliases counted each time: a 3 MiB body hardly has more. */
 #define OBJECT_YAML_NODES_MAX 500000u
 
