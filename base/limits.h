@@ -235,6 +235,8 @@
 #define PLUGIN_LOG_FIELDS_MAX 24u
 /* A callback longer than this is logged: the plugin's other events waited for it. */
 #define PLUGIN_CALLBACK_MS_MAX 10u
+/* init may open files, make keys and tables: nobody waits for this plugin yet but its own start. */
+#define PLUGIN_INIT_MS_MAX 1000u
 /* One that lasts this long is told while it lasts, then each time it has doubled. */
 #define PLUGIN_HANG_MS      1000u
 #define PLUGIN_HANG_LOOK_MS 500u

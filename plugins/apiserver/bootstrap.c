@@ -102,7 +102,7 @@ static void bootstrap_service(const struct apiserver *api, struct buf *json)
                "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
                "\"component\":\"apiserver\",\"provider\":\"kubernetes\"}},\"spec\":{\"clusterIP\":"
                "\"%s\",\"ports\":[{\"name\":\"https\",\"port\":443,\"targetPort\":%" PRIu32 "}]}}",
-               address, api->port != 0 ? api->port : (uint32_t)api->conf->port);
+               address, api->reach_port != 0 ? api->reach_port : (uint32_t)api->conf->port);
 }
 
 /* The object as a create would make it. */

@@ -74,7 +74,7 @@ static void reach_read_row(const struct reach *c, const struct kvp_row *row, str
     snprintf(text, sizeof text, "%.*s", (int)(row->value.len & 0xff),
              (const char *)row->value.data);
     char *colon = strrchr(text, ':');
-    if (colon == NULL || strtoul(colon + 1, NULL, 10) != c->api->port) {
+    if (colon == NULL || strtoul(colon + 1, NULL, 10) != c->api->reach_port) {
         return;
     }
     *colon = 0;
@@ -109,7 +109,7 @@ static void reach_print(const struct reach *c, enum schema_type_id type, const s
     }
     buf_printf(out,
                "],\"ports\":[{\"name\":\"https\",\"port\":%" PRIu32 ",\"protocol\":\"TCP\"}]%s}",
-               c->api->port, slice ? "" : "}]");
+               c->api->reach_port, slice ? "" : "}]");
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -265,7 +265,7 @@ static void reach_unwatched(void *data, const struct kvp_result *r)
 
 int reach_start(struct apiserver *api, struct kvp_ctx *term)
 {
-    if (api->port == 0) {
+    if (api->reach_port == 0) {
         return 0;
     }
     struct reach *c = mem_zalloc(sizeof *c);

@@ -127,7 +127,7 @@ static struct slice member_split(const char *text, uint32_t *port)
     return v6 && colon > 2 ? slice_of(s.data + 1, colon - 2) : slice_of(s.data, colon);
 }
 
-static void member_address(const struct apiserver *api, char *out, size_t room)
+static void member_address(struct apiserver *api, char *out, size_t room)
 {
     char text[ADDRESS_TEXT_BYTES];
     uint32_t port = 0;
@@ -143,8 +143,8 @@ static void member_address(const struct apiserver *api, char *out, size_t room)
         snprintf(text, sizeof text, "127.0.0.1");
     }
     bool v6 = strchr(text, ':') != NULL;
-    snprintf(out, room, "%s%s%s:%" PRIu32, v6 ? "[" : "", text, v6 ? "]" : "",
-             port != 0 ? port : api->port);
+    api->reach_port = port != 0 ? port : api->port;
+    snprintf(out, room, "%s%s%s:%" PRIu32, v6 ? "[" : "", text, v6 ? "]" : "", api->reach_port);
 }
 
 int reach_open(struct apiserver *api)

@@ -95,13 +95,12 @@ static void update_write(struct update *u, const struct object *new, int64_t rev
 /* What a patch that fails means. */
 static void update_patch_failed(struct exchange *ex, int rc, const struct errmsg *e)
 {
-    struct status_about about = request_about(&ex->request);
     switch (rc) {
     case ERR_NOMEM:
         exchange_no_memory(ex);
         break;
     case ERR_NOT_FOUND:
-        exchange_fail(ex, status_unprocessable(&ex->arena, &about, e->text));
+        exchange_fail(ex, status_unprocessable());
         break;
     case ERR_REQUEST_TOO_LARGE:
         exchange_fail(ex, status_too_large(&ex->arena, "%s", e->text));
@@ -406,13 +405,15 @@ void verb_update(struct exchange *ex)
 {
     struct update *u = update_new(ex);
     bool patch = ex->request.verb == REQUEST_PATCH;
-    if (u == NULL || !body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
+    /* The form first: server-side apply has parameters of its own, which must not hide that it is
+     * not there. */
+    if (u == NULL || (patch && !update_read_patch(u)) ||
+        !body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
         return;
     }
     u->make = verb_update_make;
     u->answer = verb_update_answer;
-    if (patch ? update_read_patch(u)
-              : body_decode(ex, &u->given) && update_check_name(ex, &u->given)) {
+    if (patch || (body_decode(ex, &u->given) && update_check_name(ex, &u->given))) {
         update_run(u);
     }
 }

@@ -55,7 +55,8 @@ def informers(tally):
     with Plane(plain=False) as plane, tally.case(
             f"{WATCHERS} watchers over {CHANGES} changes miss and repeat nothing while kvd is killed {RESTARTS} times"):
         process = subprocess.Popen([f"{PROGRAMS}/informer", plane.kubeconfig, "default", str(WATCHERS), str(CHANGES)],
-                                   stdout=subprocess.PIPE, text=True, env=ENV)
+                                   stdout=subprocess.PIPE, text=True, env=ENV,
+                                   stderr=open(os.path.join(plane.root, "informer.log"), "w"))
         try:
             lines = lines_of(process)
             plane.until("all watch", lambda: "ready" in lines or process.poll() is not None, 120)

@@ -75,6 +75,25 @@ static const struct kind {
      "{\"metadata\":{\"name\":\"there\"}}", true, true},
     {SCHEMA_AUTOSCALING_V1_SCALE, "PUT", "/apis/apps/v1/namespaces/default/replicasets/there/scale",
      "{\"metadata\":{\"name\":\"there\"},\"spec\":{\"replicas\":1}}", true, true},
+    {SCHEMA_AUTHENTICATION_V1_TOKEN_REQUEST, "POST", NS "serviceaccounts/default/token",
+     "{\"spec\":{\"audiences\":[]}}", true, true},
+    /* Questions, which are answered and not stored. */
+    {SCHEMA_AUTHENTICATION_V1_TOKEN_REVIEW, "POST", "/apis/authentication.k8s.io/v1/tokenreviews",
+     "{\"spec\":{\"token\":\"x\"}}", true, true},
+    {SCHEMA_AUTHENTICATION_V1_SELF_SUBJECT_REVIEW, "POST",
+     "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}", true, true},
+    {SCHEMA_AUTHORIZATION_V1_SUBJECT_ACCESS_REVIEW, "POST",
+     "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+     "{\"spec\":{\"user\":\"u\",\"nonResourceAttributes\":{\"path\":\"/\"}}}", true, true},
+    {SCHEMA_AUTHORIZATION_V1_LOCAL_SUBJECT_ACCESS_REVIEW, "POST",
+     "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews",
+     "{\"spec\":{\"user\":\"u\",\"resourceAttributes\":{\"namespace\":\"default\"}}}", true, true},
+    {SCHEMA_AUTHORIZATION_V1_SELF_SUBJECT_ACCESS_REVIEW, "POST",
+     "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+     "{\"spec\":{\"nonResourceAttributes\":{\"path\":\"/\"}}}", true, true},
+    {SCHEMA_AUTHORIZATION_V1_SELF_SUBJECT_RULES_REVIEW, "POST",
+     "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+     "{\"spec\":{\"namespace\":\"default\"}}", true, true},
     {SCHEMA_META_V1_DELETE_OPTIONS, "DELETE", NS "pods/there", "{}", true, false},
     /* Changes. */
     {SCHEMA_CORE_V1_POD, "PUT", NS "pods/there", THERE, false, true},
@@ -469,7 +488,7 @@ static void no_kind_is_left_out(void **state)
     for (size_t i = 0; i < schema_resource_count; i++) {
         const struct schema_resource *r = schema_resources + i;
         const struct schema_type *t = schema_at(r, r->type);
-        bool listed = !(r->verbs & SCHEMA_VERB_GET);
+        bool listed = false;
         for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
             listed = listed || schema_type(kinds[k].type) == t;
         }

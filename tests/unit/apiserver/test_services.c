@@ -323,31 +323,31 @@ static void nothing_is_left_over(void **state)
 /* The leader makes the service `kubernetes` and says where it is reached, again when it is gone. */
 static void kubernetes_story(void)
 {
-    server_open("insecure-allow-all=true,advertise=10.1.2.3:6443");
+    server_open("insecure-allow-all=true,advertise=10.1.2.3:8443");
     struct asked a = ask("GET", SVCS "/kubernetes", "");
     expect_part(a, 200, "\"labels\":{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}");
     expect_part(a, 200,
                 "\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
-                "\"targetPort\":6443}],\"clusterIP\":\"10.96.0.1\",\"clusterIPs\":[\"10.96.0.1\"],"
+                "\"targetPort\":8443}],\"clusterIP\":\"10.96.0.1\",\"clusterIPs\":[\"10.96.0.1\"],"
                 "\"type\":\"ClusterIP\",\"sessionAffinity\":\"None\",\"ipFamilies\":[\"IPv4\"],"
                 "\"ipFamilyPolicy\":\"SingleStack\",\"internalTrafficPolicy\":\"Cluster\"}");
     t_expect_value(IPS "10.96.0.1", "default/kubernetes");
     expect_answer("GET", "/api/v1/namespaces/default/endpoints/kubernetes", "", 200,
                   "\"subsets\":[{\"addresses\":[{\"ip\":\"10.1.2.3\"}],\"ports\":[{\"name\":"
-                  "\"https\",\"port\":6443,\"protocol\":\"TCP\"}]}]");
+                  "\"https\",\"port\":8443,\"protocol\":\"TCP\"}]}]");
     const char *slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
     a = ask("GET", slice, "");
     expect_part(a, 200, "\"kubernetes.io/service-name\":\"kubernetes\"");
     expect_part(a, 200,
                 "\"endpoints\":[{\"addresses\":[\"10.1.2.3\"],\"conditions\":{\"ready\":true}}],"
-                "\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":6443}]");
+                "\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":8443}]");
     expect_answer("GET", PCS "/system-node-critical", "", 200, "\"value\":2000001000");
     /* Nothing to do: nothing is written. */
     int64_t before = t_revision();
     t_advance(120000);
     t_expect_int(t_revision(), before);
     /* Another member comes and goes. */
-    t_put("/registry/kvd.io/apiservers/other", "10.1.2.1:6443");
+    t_put("/registry/kvd.io/apiservers/other", "10.1.2.1:8443");
     t_advance(1000);
     expect_answer("GET", slice, "", 200,
                   "\"endpoints\":[{\"addresses\":[\"10.1.2.1\"],\"conditions\":{\"ready\":true}},{"

@@ -25,7 +25,9 @@
  * starts at PLANE_START_MS with each plane_open; chance is seeded, so a run is the same each time.
  *
  * The test asks the API server as an administrator (group system:masters), through a plugin "probe"
- * that leads with the others. Requests fail the test with the server's answer when they are
+ * that leads with the others. "apiserver" alone is opened with insecure-allow-all=true, so that
+ * what the probe asks by itself (plane_client) is allowed too; "apiserver,insecure-allow-all=false"
+ * gives everybody the rights he has. Requests fail the test with the server's answer when they are
  * refused, except plane_get of what is not there and plane_ask. All objects and texts handed out
  * live until plane_close. One plane per program at a time. */
 #ifndef KVD_TESTS_UNIT_PLANE_PLANE_H
