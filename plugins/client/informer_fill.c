@@ -262,8 +262,10 @@ static int informer_take_event(struct informer *i, struct slice type, struct sli
     if (rc != 0) {
         return rc;
     }
+    int64_t before = i->revision;
     int64_t at = object_revision(&o);
     at = at > 0 ? at : revision;
+    i->revision = at > before ? at : before; /* what handlers are told of is shown already */
     if (slice_eq(type, slice_str("DELETED"))) {
         struct buf key;
         buf_init(&key);
@@ -274,8 +276,8 @@ static int informer_take_event(struct informer *i, struct slice type, struct sli
     } else if (!slice_eq(type, slice_str("BOOKMARK"))) {
         rc = informer_put(i, &o);
     }
-    if (rc == 0 && at > i->revision) {
-        i->revision = at;
+    if (rc != 0) {
+        i->revision = before; /* nothing has changed: the watch begins again from here */
     }
     return rc;
 }

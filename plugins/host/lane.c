@@ -107,12 +107,15 @@ static void lane_arm(struct lane *l)
 
 static void lane_fire(struct lane *l)
 {
-    size_t left = l->timers.len; /* those set by callbacks for "now" wait for the next turn */
     uint64_t now = lane_now(l);
     struct heap_node *n;
-    while (left-- > 0 && (n = heap_min(&l->timers)) != NULL && (uint64_t)n->key <= now) {
-        heap_remove(&l->timers, n);
+    l->round++;
+    while ((n = heap_min(&l->timers)) != NULL && (uint64_t)n->key <= now) {
         struct lane_timer *t = LIST_ENTRY(n, struct lane_timer, node);
+        if (t->round == l->round) {
+            break; /* set by a callback for "now": it waits for the next turn */
+        }
+        heap_remove(&l->timers, n);
         t->fire(t);
     }
 }
@@ -147,6 +150,7 @@ bool lane_turn(struct lane *l)
 bool lane_timer_set(struct lane *l, struct lane_timer *t, uint64_t at_ms)
 {
     uint64_t before = lane_next_ms(l);
+    t->round = l->round;
     if (!heap_set(&l->timers, &t->node, (int64_t)at_ms)) {
         return false;
     }

@@ -34,6 +34,7 @@ struct lane_msg {
 struct lane_timer {
     struct heap_node node;
     void (*fire)(struct lane_timer *t); /* not set any more when it runs */
+    uint32_t round;                     /* of the lane, when it was set */
 };
 static inline bool lane_timer_is_set(const struct lane_timer *t)
 {
@@ -60,6 +61,7 @@ struct lane {
     bool waking;        /* the driver was told and the lane has not looked yet */
     atomic_uint wakers; /* posters that are telling the driver: the lane stays until they have */
     struct heap timers;
+    uint32_t round;   /* of firing timers */
     atomic_bool dead; /* abandoned: posts are dropped */
     bool closing;
     struct lane_msg closer;
