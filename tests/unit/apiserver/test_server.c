@@ -338,7 +338,7 @@ static void delete_story(void)
     }
     expect_answer("POST", CMS, cm, 201, NULL);
     expect_answer("DELETE", CMS "?labelSelector=!x", "", 200, "\"kind\":\"ConfigMapList\"");
-    t_expect_int(t_count("/registry/configmaps/"), 1);
+    t_expect_int(t_count("/registry/configmaps/default/"), 1);
     t_close();
 }
 
@@ -424,7 +424,7 @@ static void namespace_race_story(void)
     t_release("txn_commit");
     struct asked a = finish(x);
     expect_part(a, 403, "namespace t is being terminated");
-    t_expect_int(t_count("/registry/configmaps/"), 0);
+    t_expect_int(t_count("/registry/configmaps/t/"), 0);
     t_close();
 }
 
