@@ -40,20 +40,25 @@ static struct value *set_child(struct diff *d, struct value *node, struct slice 
 
 static void set_union(struct diff *d, struct value *to, const struct value *from)
 {
+    struct value added = value_empty(VALUE_MAP);
     for (size_t i = 0; i < from->len; i++) {
         struct slice key = value_map_key(from, i);
         const struct value *theirs = value_map_at(from, i);
-        bool known = value_map_get(to, key) != NULL;
-        struct value *ours = set_child(d, to, key);
-        if (ours == NULL || slice_eq(key, dot)) {
-            continue;
+        struct value *known = value_map_get(to, key);
+        struct value fresh = value_empty(VALUE_MAP);
+        struct value *ours = known != NULL ? known : &fresh;
+        if (!slice_eq(key, dot)) {
+            bool self = set_has_self(theirs) || (known != NULL && set_has_self(known));
+            set_union(d, ours, theirs);
+            if (self && ours->len > 0) {
+                set_child(d, ours, dot);
+            }
         }
-        bool self = set_has_self(theirs) || (known && set_has_self(ours));
-        set_union(d, ours, theirs);
-        if (self && ours->len > 0) {
-            set_child(d, ours, dot);
+        if (known == NULL && value_map_push(d->a, &added, key, fresh) == NULL) {
+            d->failed = true;
         }
     }
+    d->failed = value_map_add(d->a, to, &added) != 0 || d->failed;
 }
 
 static void set_subtract(struct value *from, const struct value *what)
@@ -72,11 +77,12 @@ static void set_subtract(struct value *from, const struct value *what)
         }
         set_subtract(ours, theirs);
         if (ours->len == 0 && !self) {
-            value_map_remove(from, key);
+            ours->kind = VALUE_GONE;
         } else if (ours->len == 1 && self && value_map_get(ours, dot) != NULL) {
             value_map_remove(ours, dot);
         }
     }
+    value_map_sweep(from);
 }
 
 /* ---- differences --------------------------------------------------------------------------- */

@@ -37,12 +37,7 @@ void patch_drop(struct value *at)
 int patch_finish_map(struct value *doc, const struct value *added, struct arena *arena)
 {
     value_map_sweep(doc);
-    for (size_t i = 0; i < added->len; i++) {
-        if (value_map_push(arena, doc, value_map_key(added, i), *value_map_at(added, i)) == NULL) {
-            return ERR_NOMEM;
-        }
-    }
-    return value_map_sort(arena, doc);
+    return value_map_add(arena, doc, added);
 }
 
 int patch_apply_merge(struct value *doc, const struct value *patch, struct arena *arena,

@@ -255,6 +255,16 @@ int value_map_sort(struct arena *a, struct value *map)
     return 0;
 }
 
+int value_map_add(struct arena *a, struct value *map, const struct value *added)
+{
+    for (size_t i = 0; i < added->len; i++) {
+        if (value_map_push(a, map, value_map_key(added, i), *value_map_at(added, i)) == NULL) {
+            return ERR_NOMEM;
+        }
+    }
+    return value_map_sort(a, map);
+}
+
 void value_map_sweep(struct value *map)
 {
     size_t kept = 0;

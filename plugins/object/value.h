@@ -117,6 +117,8 @@ struct value *value_map_set(struct arena *a, struct value *map, struct slice key
  * out of memory. */
 struct value *value_map_push(struct arena *a, struct value *map, struct slice key, struct value v);
 int value_map_sort(struct arena *a, struct value *map);
+/* Puts all pairs of another map, none of whose keys this one has. 0 or ERR_NOMEM. */
+int value_map_add(struct arena *a, struct value *map, const struct value *added);
 /* Takes away all pairs of whose values the kind was set to VALUE_GONE. */
 #define VALUE_GONE 0xffu
 void value_map_sweep(struct value *map);
