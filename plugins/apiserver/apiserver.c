@@ -17,6 +17,7 @@
 #include "plugins/apiserver/reach.h"
 #include "plugins/apiserver/serve.h"
 #include "plugins/apiserver/service.h"
+#include "plugins/apiserver/trust.h"
 
 static const struct kvp_option options[] = {
     {"address", KVP_OPT_STRING, 0, offsetof(struct apiserver_conf, address), "127.0.0.1",
@@ -144,14 +145,17 @@ static int api_start(void *self, struct kvp_ctx *term, uint64_t number)
     /* What a start that failed left behind. */
     bootstrap_stop(api);
     reach_stop(api);
+    trust_stop(api);
     int rc = bootstrap_start(api, term);
-    return rc == 0 ? reach_start(api, term) : rc;
+    rc = rc == 0 ? reach_start(api, term) : rc;
+    return rc == 0 ? trust_start(api, term) : rc;
 }
 
 static void api_stop(void *self, int32_t reason)
 {
     bootstrap_stop(self);
     reach_stop(self);
+    trust_stop(self);
 }
 
 static void api_fini(void *self)
@@ -159,6 +163,7 @@ static void api_fini(void *self)
     struct apiserver *api = self;
     bootstrap_stop(api);
     reach_stop(api);
+    trust_stop(api);
     provide_close(api);
     reach_close(api);
     openapi_close(api);

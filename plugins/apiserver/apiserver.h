@@ -44,6 +44,7 @@ struct apiserver {
     uint32_t admission_disabled; /* enum admit_plugin */
     struct bootstrap *bootstrap; /* while this member leads */
     struct reach *reach;         /* the same */
+    struct trust *trust;         /* the same */
     struct reach_member *reach_member;
     uint32_t reach_port;       /* that this member tells others; 0 = it tells nothing */
     struct hashmap calls;      /* struct exchange.call_node: of plugins, not answered yet */

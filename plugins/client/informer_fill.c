@@ -160,7 +160,7 @@ static void informer_listed(struct informer *i)
 static int informer_take_page(struct informer *i, struct slice body, struct errmsg *e)
 {
     struct object list;
-    int rc = object_decode(&list, i->list_type, &i->scratch, body, NULL, e);
+    int rc = object_decode_lean(&list, i->list_type, &i->scratch, body, e);
     if (rc != 0) {
         return rc;
     }
@@ -257,7 +257,7 @@ static int informer_take_event(struct informer *i, struct slice type, struct sli
                                int64_t revision, struct errmsg *e)
 {
     struct object o;
-    int rc = object_decode(&o, i->type, &i->scratch, body, NULL, e);
+    int rc = object_decode_lean(&o, i->type, &i->scratch, body, e);
     rc = rc == 0 ? object_set_type_meta(&o) : rc;
     if (rc != 0) {
         return rc;

@@ -358,7 +358,7 @@ static int protobuf_entry(struct protobuf_reader *r, const struct schema_field *
         }
     }
     v = v.kind == VALUE_NULL ? protobuf_zero(f) : v;
-    return value_map_set(r->arena, map, value_slice(&key), v) == NULL ? protobuf_no_memory(r) : 0;
+    return value_map_push(r->arena, map, value_slice(&key), v) == NULL ? protobuf_no_memory(r) : 0;
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -453,6 +453,18 @@ static int protobuf_member(struct protobuf_reader *r, const struct schema_type *
     return 0;
 }
 
+/* All entries of the maps of m are there. */
+static int protobuf_sort_maps(struct protobuf_reader *r, const struct value *m)
+{
+    int rc = 0;
+    for (size_t i = 0; i < m->len && rc == 0; i++) {
+        if (m->items[i].kind == VALUE_MAP && value_map_sort(r->arena, &m->items[i]) != 0) {
+            rc = protobuf_no_memory(r);
+        }
+    }
+    return rc;
+}
+
 /* Fields of m whose messages is number `outer` of t; 0: t itself. */
 static int protobuf_message(struct protobuf_reader *r, const struct schema_type *t, unsigned outer,
                             struct slice bytes, struct value *m)
@@ -467,7 +479,7 @@ static int protobuf_message(struct protobuf_reader *r, const struct schema_type 
         rc = wire_read(&bytes, &p) ? protobuf_member(r, t, outer, &p, m) : protobuf_broken(r, t);
     }
     r->depth--;
-    return rc;
+    return rc == 0 && outer == 0 ? protobuf_sort_maps(r, m) : rc;
 }
 
 int decode_protobuf(struct slice bytes, const struct schema_type *t, struct arena *arena,

@@ -37,10 +37,10 @@ BAD_NAME = ("""Invalid value: "Bad_Name": a lowercase RFC 1123 subdomain must co
             """regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')""")
 
 
-def case(name, since=0):
-    """A case, from 1.since of kubectl on. It gets a kubectl with a namespace of its own, and the plane."""
+def case(name, since=0, until=kubectl.NEWEST):
+    """A case, from 1.since of kubectl to 1.until. It gets a kubectl with a namespace of its own, and the plane."""
     def keep(function):
-        CASES.append((name, since, function))
+        CASES.append((name, since, until, function))
         return function
     return keep
 
@@ -255,7 +255,7 @@ diff -u -N <*>/v1.ConfigMap.NS.one <*>/v1.ConfigMap.NS.one
 $ apply -f app.yaml --dry-run=client
 configmap/one configured (dry run)
 deployment.apps/app configured (dry run)
-service/app configured (dry run)
+service/app <*> (dry run)
 $ apply -f app.yaml --dry-run=server
 configmap/one configured (server dry run)
 deployment.apps/app configured (server dry run)
@@ -359,6 +359,23 @@ The Deployment "app" is invalid: spec.selector: Invalid value: {"matchLabels":{"
 """)
 
 
+@case("apply: an old kubectl validates by itself, with the document of OpenAPI 2.0", until=24)
+def _(k, plane):
+    k.write("bad.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndat: {a: b}\n")
+    k.write("type.yaml", APP.split("---\n")[1].replace("replicas: 2", "replicas: two"))
+    k.play("""
+$ apply -f bad.yaml
+error: error validating "bad.yaml": error validating data: ValidationError(ConfigMap): unknown field "dat" in io.k8s.api.core.v1.ConfigMap; if you choose to ignore these errors, turn validation off with --validate=false
+[1]
+$ apply -f type.yaml
+error: error validating "type.yaml": error validating data: ValidationError(Deployment.spec.replicas): invalid type for io.k8s.api.apps.v1.DeploymentSpec.replicas: got "string", expected "integer"; if you choose to ignore these errors, turn validation off with --validate=false
+[1]
+$ apply -f bad.yaml --validate=false
+configmap/b created
+<...>
+""")
+
+
 @case("replace, of an old version too, and by force")
 def _(k, plane):
     k.write("app.yaml", APP)
@@ -418,12 +435,6 @@ $ patch deployment app --type=merge -p '{"spec":{"template":{"spec":{"containers
 deployment.apps/app patched
 $ get deployment app -o jsonpath={.spec.template.spec.containers[*].name}
 only
-$ patch deployment app --type=json -p '[{"op":"replace","path":"/spec/nope/x","value":2}]'
-The request is invalid: the server rejected our request due to an error in our request
-[1]
-$ patch deployment app --type=json -p '[{"op":"test","path":"/spec/replicas","value":7}]'
-The request is invalid: the server rejected our request due to an error in our request
-[1]
 $ patch deployment app -p '{"spec":{"replicas":"x"}}'
 The request is invalid: patch: Invalid value: <*>
 [1]
@@ -436,6 +447,21 @@ Error from server (NotFound): deployments.apps "none" not found
 $ patch configmap one -p '{"metadata":{"resourceVersion":"1"},"data":{"x":"7"}}'
 Error from server (Conflict): Operation cannot be fulfilled on configmaps "one": the object has been modified; please apply your changes to the latest version and try again
 [1]
+""")
+
+
+@case("patch: JSON patches that do not apply", since=26)
+def _(k, plane):
+    k("create", "configmap", "one", "--from-literal=x=1")
+    k.play("""
+$ patch configmap one --type=json -p '[{"op":"replace","path":"/data/nope/x","value":"2"}]'
+The request is invalid: the server rejected our request due to an error in our request
+[1]
+$ patch configmap one --type=json -p '[{"op":"test","path":"/data/x","value":"7"},{"op":"remove","path":"/data"}]'
+The request is invalid: the server rejected our request due to an error in our request
+[1]
+$ get configmap one -o jsonpath={.data}
+{"x":"1"}
 """)
 
 
@@ -484,8 +510,6 @@ def _(k, plane):
     k.play("""
 $ label configmap one color=red
 configmap/one labeled
-$ label configmap one color=red
-configmap/one not labeled
 $ label configmap one color=blue
 error: 'color' already has a value (red), and --overwrite is false
 [1]
@@ -504,6 +528,22 @@ Error from server (NotFound): configmaps "none" not found
     assert "one" in k("label", "configmap", "one", "color-")
     equal(k("get", "configmap", "one", "-o", "jsonpath={.metadata.labels}"), '{"shape":"round"}')
     assert "a valid label must be an empty string or consist of" in k("label", "configmap", "one", "a=b@d", status=1)
+
+
+@case("label: nothing changes", since=24)
+def _(k, plane):
+    k("create", "configmap", "one")
+    k.play("""
+$ label configmap one color=red
+configmap/one labeled
+$ label configmap one color=red
+configmap/one not labeled
+$ label configmap one color-
+configmap/one unlabeled
+$ label configmap one color-
+label "color" not found.
+configmap/one <*>labeled
+""")
 
 
 @case("annotate")
@@ -550,7 +590,7 @@ $ scale deployment none --replicas=1
 <*>deployments.apps "none" not found
 [1]
 $ autoscale deployment app --max=3
-Error from server (NotFound): the server could not find the requested resource<*>
+<*>rror<*>
 [1]
 """)
 
@@ -646,7 +686,7 @@ Waiting for deployment "app" rollout to finish: 0 out of 1 new replicas have bee
 error: timed out waiting for the condition
 [1]
 $ rollout undo deployment/app
-error: you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again
+error: you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume<*>' and try again
 [1]
 $ rollout restart deployment/app
 error: <*>can't restart paused deployment (run rollout resume first)
@@ -711,6 +751,7 @@ Endpoints:<*>:8080,<*>:8080
 Session Affinity:<*>None
 <...>
 Events:<*><none>
+<...>
 """)
 
 
@@ -760,8 +801,10 @@ $ run one --image=nginx
 Error from server (AlreadyExists): pods "one" already exists
 [1]
 $ run three --image=nginx --port=80 --expose
-service/three created
-pod/three created
+<...>
+$ get pod/three service/three -o name
+pod/three
+service/three
 $ wait --for=condition=Ready pod/one pod/two --timeout=30s
 pod/one condition met
 pod/two condition met
@@ -769,16 +812,16 @@ $ wait --for=condition=Nope pod/one --timeout=1s
 error: timed out waiting for the condition on pods/one
 [1]
 $ describe pod one
-Name:             one
-Namespace:        NS
-Priority:         0
-Service Account:  default
-Node:             hollow-node-<*>
-Start Time:       <*>
-Labels:           run=one
-Annotations:      <none>
-Status:           Running
-IP:               10.244.<*>
+Name:<*>one
+Namespace:<*>NS
+Priority:<*>0
+<...>
+Node:<*>hollow-node-<*>
+Start Time:<*>
+Labels:<*>run=one
+Annotations:<*><none>
+Status:<*>Running
+IP:<*>10.244.<*>
 <...>
 Containers:
   one:
@@ -991,17 +1034,10 @@ $ drain hollow-node-1 --ignore-daemonsets --pod-selector=run=lone
 node/hollow-node-1 cordoned
 <...>
 [1]
-$ drain hollow-node-1 --ignore-daemonsets --force --dry-run=server
-node/hollow-node-1 <*>
-<...>
-node/hollow-node-1 drained (server dry run)
-<...>
 $ drain hollow-node-1 --ignore-daemonsets --force
 node/hollow-node-1 already cordoned
 <...>
-evicting pod NS/lone
-<...>
-pod/lone evicted
+pod/lone <*>ed
 <...>
 node/hollow-node-1 <*>
 <...>
@@ -1023,6 +1059,23 @@ Error from server (NotFound): nodes "hollow-node-9" not found
 $ rollout status deployment/app
 <...>
 deployment "app" successfully rolled out
+""")
+
+
+@case("drain --dry-run=server", since=24)
+def _(k, plane):
+    k("create", "deployment", "app", "--image=x", "--replicas=3")
+    k("rollout", "status", "deployment/app")
+    k.play("""
+$ drain hollow-node-3 --ignore-daemonsets --force --dry-run=server
+node/hollow-node-3 cordoned (server dry run)
+<...>
+evicting pod NS/app-<*> (server dry run)
+<...>
+node/hollow-node-3 drained (server dry run)
+<...>
+$ get node hollow-node-3 -o jsonpath={.spec.unschedulable}
+$ get pods -o jsonpath={.items[*].metadata.deletionTimestamp}
 """)
 
 
@@ -1095,7 +1148,7 @@ pod/lone condition met
 def _(k, plane):
     k("run", "one", "--image=x")
     k("wait", "--for=condition=Ready", "pod/one", "--timeout=30s")
-    for words in ("logs one", "logs -f one", "exec one -- ls", "attach one", "port-forward one 18080:80"):
+    for words in ("logs one", "exec one -- ls", "attach one", "port-forward one 18080:80"):
         error = k(*words.split(), status=1)
         assert re.search(r'pods/\w+ needs the kubelet of node "hollow-node-\d", and this API server does not '
                          r"connect to kubelets\n$", error), f"{words}: {error}"
@@ -1167,7 +1220,7 @@ def _(k, plane):
 def main():
     tally = Tally()
     if kubectl.PROGRAM is None:
-        for name, _, _ in CASES:
+        for name, *_ in CASES:
             tally.skip(name, "no kubectl")
         tally.close()
     only = os.environ.get("CASE", "")
@@ -1175,11 +1228,11 @@ def main():
     with Plane("controllers", "scheduler", "hollow-node", plain=False) as plane:
         admin = kubectl.Kubectl(plane.kubeconfig)
         plane.until("three nodes are ready", lambda: admin("get", "nodes", "--no-headers").count(" Ready ") == 3)
-        for number, (name, since, check) in enumerate(CASES):
+        for number, (name, since, until, check) in enumerate(CASES):
             if only not in name:
                 continue
-            if minor < since:
-                tally.skip(name, f"from kubectl 1.{since} on")
+            if not since <= minor <= until:
+                tally.skip(name, f"from kubectl 1.{since} on" if minor < since else f"up to kubectl 1.{until}")
                 continue
             k = kubectl.Kubectl(plane.kubeconfig, f"case-{number}")
             with tally.case(name):

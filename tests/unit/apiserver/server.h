@@ -20,12 +20,13 @@ static inline void server_failed(const char *file, int line)
 }
 
 /* What the leader makes: namespaces, priority classes, the service `kubernetes` with its Endpoints
- * and slice. */
-#define SERVER_OBJECTS 9
+ * and slice, and the ConfigMap about the authority of clients. */
+#define SERVER_OBJECTS 10
 static inline size_t server_count(void)
 {
     return t_count("/registry/namespaces/") + t_count("/registry/priorityclasses/") +
-           t_count("/registry/services/") + t_count("/registry/endpointslices/");
+           t_count("/registry/services/") + t_count("/registry/endpointslices/") +
+           t_count("/registry/configmaps/");
 }
 
 /* A leader with its namespaces, and with the account that pods of `default` run as, which a

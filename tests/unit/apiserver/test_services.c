@@ -368,6 +368,42 @@ static void kubernetes_story(void)
     t_close();
 }
 
+#define TRUST "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+
+/* Components that verify the same client certificates read the authority here. */
+static void trust_story(void)
+{
+    char authority[2048];
+    char now[2048];
+    server_open_all();
+    struct asked a = ask("GET", TRUST, "");
+    expect_part(a, 200, "\"client-ca-file\":\"-----BEGIN CERTIFICATE-----\\n");
+    pick(a.body, "\"client-ca-file\":\"", authority, sizeof authority);
+    expect_answer("DELETE", TRUST, "", 200, NULL);
+    t_advance(61000);
+    a = ask("GET", TRUST, "");
+    pick(a.body, "\"client-ca-file\":\"", now, sizeof now);
+    t_expect_int(strcmp(now, authority), 0);
+    /* A wrong one is put right; what others wrote beside it stays. */
+    a = ask_typed("PATCH", TRUST, "application/merge-patch+json",
+                  "{\"data\":{\"client-ca-file\":\"x\",\"requestheader-client-ca-file\":\"y\"}}");
+    expect_part(a, 200, "\"client-ca-file\":\"x\"");
+    t_advance(61000);
+    a = ask("GET", TRUST, "");
+    expect_part(a, 200, "\"requestheader-client-ca-file\":\"y\"");
+    pick(a.body, "\"client-ca-file\":\"", now, sizeof now);
+    t_expect_int(strcmp(now, authority), 0);
+    int64_t before = t_revision();
+    t_advance(120000);
+    t_expect_int(t_revision(), before);
+    t_close();
+}
+
+static void the_authority_of_clients_is_told(void **state)
+{
+    t_for_each_seed(SEEDS, trust_story);
+}
+
 static void the_server_says_where_it_is(void **state)
 {
     t_for_each_seed(SEEDS, kubernetes_story);
@@ -383,10 +419,15 @@ static void bad_ranges_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_are_read),        cmocka_unit_test(pools_empty_from_above),
-        cmocka_unit_test(services_get_addresses), cmocka_unit_test(services_get_ports),
-        cmocka_unit_test(the_last_one_is_found),  cmocka_unit_test(nothing_is_left_over),
-        cmocka_unit_test(bad_ranges_are_refused), cmocka_unit_test(the_server_says_where_it_is),
+        cmocka_unit_test(ranges_are_read),
+        cmocka_unit_test(pools_empty_from_above),
+        cmocka_unit_test(services_get_addresses),
+        cmocka_unit_test(services_get_ports),
+        cmocka_unit_test(the_last_one_is_found),
+        cmocka_unit_test(nothing_is_left_over),
+        cmocka_unit_test(bad_ranges_are_refused),
+        cmocka_unit_test(the_server_says_where_it_is),
+        cmocka_unit_test(the_authority_of_clients_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
