@@ -46,7 +46,7 @@ struct apiserver {
     struct reach *reach;         /* the same */
     struct trust *trust;         /* the same */
     struct reach_member *reach_member;
-    uint32_t reach_port; /* that this member tells others; 0 = it tells nothing */
+    uint32_t reach_port;       /* that this member tells others; 0 = it tells nothing */
     struct hashmap calls;      /* struct exchange.call_node: of plugins, not answered yet */
     struct exchange *answered; /* of plugins, to be freed; by next_answered */
     struct heap deadlines;     /* struct exchange.deadline */
