@@ -235,6 +235,8 @@
 #define PLUGIN_LOG_FIELDS_MAX 24u
 /* A callback longer than this is logged: the plugin's other events waited for it. */
 #define PLUGIN_CALLBACK_MS_MAX 10u
+/* init may open files, make keys and tables: nobody waits for this plugin yet but its own start. */
+#define PLUGIN_INIT_MS_MAX 1000u
 /* One that lasts this long is told while it lasts, then each time it has doubled. */
 #define PLUGIN_HANG_MS      1000u
 #define PLUGIN_HANG_LOOK_MS 500u
@@ -244,9 +246,9 @@
 #define PLUGIN_HTTP_BYTES_MAX     (256u * 1024u * 1024u)
 /* Bytes one exchange (or watch of objects) has under way in one direction between a plugin's lane
  * and the store loop: from high water on its sender waits, until low water (include/kvplugin.h
- * promises 64 KiB). */
-#define PLUGIN_FLOW_HIGH_BYTES (64u * 1024u)
-#define PLUGIN_FLOW_LOW_BYTES  (32u * 1024u)
+ * promises 64 KiB; with no more a large answer would be two thread switches per 64 KiB). */
+#define PLUGIN_FLOW_HIGH_BYTES (256u * 1024u)
+#define PLUGIN_FLOW_LOW_BYTES  (64u * 1024u)
 /* One http_write: an object as large as the store takes, in any encoding. */
 #define PLUGIN_HTTP_WRITE_BYTES_MAX (4u * 1024u * 1024u)
 /* A request body when the route says nothing: what the API server takes. */
@@ -373,6 +375,8 @@
 #define OBJECT_BYTES_MAX (3u * 1024u * 1024u)
 /* Nesting inside an object: the deepest kinds need about 25, and it bounds the stack. */
 #define OBJECT_DEPTH_MAX 128u
+/* Items of a list of which the schema says nothing else. */
+#define OBJECT_ITEMS_MAX 2000u
 /* Values in an object sent as YAML, aliases counted each time: a 3 MiB body hardly has more. */
 #define OBJECT_YAML_NODES_MAX 500000u
 

@@ -20,7 +20,8 @@
  * THREADS. All callbacks of one instance are serial; which thread runs them is the host's choice (a
  * lane: a thread of its own by default, the store loop in tests). So self needs no lock. Calls are
  * made from inside callbacks, except those marked "any thread". A callback must not block and
- * should return within 10 ms: longer ones are logged by name. Heavy work goes to `offload`.
+ * should return within 10 ms (init on a thread: a second): longer ones are logged by name. Heavy
+ * work goes to `offload`.
  *
  * MEMORY. Bytes given to a callback live until it returns; `dup` keeps a copy. Bytes given to a
  * call are copied before it returns. Whoever allocated frees. Zero-initialise every argument struct
@@ -167,7 +168,7 @@ struct kvp_ctx;   /* an instance (init .. fini) or a term (start .. stop) */
 struct kvp_txn;   /* being built */
 struct kvp_watch; /* until unwatch, or `ended` */
 struct kvp_timer; /* until it fired for the last time, or timer_cancel */
-struct kvp_cache; /* these three: until closed, or the end of their context */
+struct kvp_cache; /* these three: until closed, once; harmless when their context has ended */
 struct kvp_queue;
 struct kvp_controller;
 struct kvp_item;     /* one key inside reconcile, until finished */

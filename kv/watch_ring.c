@@ -10,12 +10,19 @@ static struct hub_event *ring_at(const struct watch_ring *r, size_t i)
     return &r->events[(r->first + i) & (r->cap - 1)];
 }
 
+/* The encoding with the value before, made when a watcher wants it, counts as well. */
+static size_t ring_event_bytes(const struct hub_event *e)
+{
+    bool both = e->with_prev != NULL && e->with_prev != e->plain;
+    return e->plain->len + (both ? e->with_prev->len : 0);
+}
+
 /* Forgets the oldest revision whole. */
 static void ring_evict(struct watch_ring *r)
 {
     int64_t revision = ring_at(r, 0)->rev.main;
     while (r->len > 0 && ring_at(r, 0)->rev.main == revision) {
-        r->bytes -= ring_at(r, 0)->plain->len;
+        r->bytes -= ring_event_bytes(ring_at(r, 0));
         hub_event_drop(ring_at(r, 0));
         r->first = (r->first + 1) & (r->cap - 1);
         r->len--;
@@ -65,7 +72,7 @@ void watch_ring_push(struct watch_ring *r, struct hub_event *events, size_t len,
 {
     size_t bytes = 0;
     for (size_t i = 0; i < len; i++) {
-        bytes += events[i].plain->len;
+        bytes += ring_event_bytes(&events[i]);
     }
     while (r->len > 0 &&
            (r->len + len > WATCH_RING_EVENTS_MAX || r->bytes + bytes > WATCH_RING_BYTES_MAX)) {
@@ -119,17 +126,26 @@ uint32_t watch_ring_serve(struct kv *kv, struct kv_watcher *w)
             !watcher_flush(kv, w, kv->revision)) {
             return (uint32_t)(i - start);
         }
-        if (watcher_wants(w, e) && watch_member_covers(&w->member, e->key) &&
-            !watcher_add(kv, w, e)) {
+        if (!watcher_wants(w, e) || !watch_member_covers(&w->member, e->key)) {
+            continue;
+        }
+        size_t before = ring_event_bytes(e);
+        bool added = watcher_add(kv, w, e);
+        r->bytes += ring_event_bytes(e) - before;
+        if (!added) {
             /* Out of memory: from the first event it has not got, later. */
             int64_t next = w->pending.len > 0 ? w->pending.events[0].revision : e->rev.main;
             watcher_wait(h, w, next);
             return (uint32_t)(r->len);
         }
     }
+    uint32_t served = (uint32_t)(r->len - start);
     w->pending.whole = w->pending.len;
     if (watcher_flush(kv, w, kv->revision)) {
         watcher_sync(h, w, kv->revision + 1);
     }
-    return (uint32_t)(r->len - start);
+    while (r->len > 0 && r->bytes > WATCH_RING_BYTES_MAX) {
+        ring_evict(r);
+    }
+    return served;
 }

@@ -14,7 +14,7 @@
 #include "base/list.h"
 #include "base/rand.h"
 #include "raft/tick_metrics.h"
-#include "raft/wake.h"
+#include "base/wake.h"
 
 enum request_kind {
     REQUEST_PROPOSE,

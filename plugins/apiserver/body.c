@@ -236,31 +236,28 @@ out:
     return ok;
 }
 
-void body_dedupe_owners(struct exchange *ex, struct object *o)
+bool body_dedupe_owners(struct exchange *ex, struct object *o, bool warn)
 {
-    const struct schema_type *t = schema_type(SCHEMA_META_V1_OWNER_REFERENCE);
-    const struct value *list = object_get(o, "metadata.ownerReferences");
-    struct buf b;
-    buf_init(&b);
-    buf_append_str(&b, ".metadata.ownerReferences contains duplicate entries; API server dedups "
+    struct buf uids;
+    struct buf text;
+    size_t dropped;
+    buf_init(&uids);
+    buf_init(&text);
+    int rc = metadata_dedupe_owners(o, warn ? &uids : NULL, &dropped);
+    if (rc == 0 && warn && dropped > 0) {
+        buf_append_str(&text,
+                       ".metadata.ownerReferences contains duplicate entries; API server dedups "
                        "owner references in 1.20+, and may reject such requests as early as 1.24; "
                        "please fix your requests; duplicate UID(s) observed: ");
-    size_t start = b.len;
-    for (size_t i = 1; i < value_len(list); i++) {
-        struct slice uid = value_slice(value_find(t, &list->items[i], "uid"));
-        size_t twins = 0;
-        for (size_t k = 0; k < i; k++) {
-            twins += slice_eq(value_slice(value_find(t, &list->items[k], "uid")), uid);
-        }
-        if (twins == 1) { /* told once, however many there are */
-            buf_append_str(&b, b.len > start ? ", " : "");
-            buf_append_slice(&b, uid);
-        }
+        buf_append_slice(&text, buf_slice(&uids));
+        exchange_warn(ex, text.failed ? slice_of("", 0) : buf_slice(&text));
     }
-    if (metadata_dedupe_owners(o) > 0 && !b.failed) {
-        exchange_warn(ex, buf_slice(&b));
+    buf_close(&uids);
+    buf_close(&text);
+    if (rc != 0) {
+        exchange_no_memory(ex);
     }
-    buf_close(&b);
+    return rc == 0;
 }
 
 bool body_check_options(struct exchange *ex, const char *kind)

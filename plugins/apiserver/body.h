@@ -13,8 +13,9 @@ bool body_translate(struct exchange *ex);
 bool body_decode(struct exchange *ex, struct object *out);
 /* Answers or warns of what a strict decoding found. False: answered. */
 bool body_report(struct exchange *ex, const struct decode_report *report);
-/* Drops owner references that repeat an earlier one's uid, with a warning. */
-void body_dedupe_owners(struct exchange *ex, struct object *o);
+/* Drops owner references that repeat an earlier one's uid, with a warning if one is wanted. False:
+ * answered. */
+bool body_dedupe_owners(struct exchange *ex, struct object *o, bool warn);
 /* Checks the parameters of a write and answers 422 when they are wrong. kind: CreateOptions, ... */
 bool body_check_options(struct exchange *ex, const char *kind);
 

@@ -3,8 +3,9 @@
 
 #include <stdio.h>
 
-#define CARRIER_PIECE_BYTES (64u * 1024u) /* http_write always takes so much when it is idle */
-#define CARRIER_HEADERS     (8u + EXCHANGE_WARNINGS_MAX)
+#define CARRIER_PIECE_BYTES     (64u * 1024u) /* http_write always takes so much when it is idle */
+#define CARRIER_AUDIT_BYTES_MAX 1024u
+#define CARRIER_HEADERS         (8u + EXCHANGE_WARNINGS_MAX)
 
 static struct kvp_pair http_pair(const char *name, struct slice value)
 {
@@ -42,7 +43,13 @@ static bool http_hand_on(struct exchange *ex)
         size_t left = ex->out.len - ex->sent;
         size_t len = left < CARRIER_PIECE_BYTES ? left : CARRIER_PIECE_BYTES;
         struct kvp_bytes piece = kvp_bytes_of(ex->out.data + ex->sent, len);
-        if (ex->api->host->http_write(ex->peer, piece) != 0) {
+        int reason = ex->api->host->http_write(ex->peer, piece);
+        if (reason != 0) {
+            if (reason != KVP_BUSY) { /* then nobody says when to try again */
+                ex->finished = true;
+                ex->last = true;
+                ex->api->host->http_abort(ex->peer);
+            }
             return false;
         }
         ex->sent += len;
@@ -52,7 +59,9 @@ static bool http_hand_on(struct exchange *ex)
 
 static void http_finish(struct exchange *ex)
 {
-    ex->api->host->http_finish(ex->peer);
+    if (ex->api->host->http_finish(ex->peer) != 0) {
+        ex->api->host->http_abort(ex->peer);
+    }
 }
 
 static void http_break_off(struct exchange *ex)
@@ -98,12 +107,12 @@ static bool http_is_human(struct slice user_agent)
            slice_starts_with(user_agent, slice_str("Mozilla/5.0"));
 }
 
-/* The caller's, or a new one. */
+/* The caller's, when it is not too long to be told back, or a new one. */
 static void http_set_audit_id(struct exchange *ex)
 {
     char text[37];
     uint8_t u[16];
-    if (ex->audit_id.len > 0) {
+    if (ex->audit_id.len > 0 && ex->audit_id.len <= CARRIER_AUDIT_BYTES_MAX) {
         return;
     }
     ex->api->host->random(ex->api->ctx, u, sizeof u);

@@ -247,7 +247,9 @@ void create_object(struct exchange *ex, struct object *o)
     c->now = *o;
     c->generated =
         object_text(o, "metadata.name").len == 0 && object_text(o, "metadata.generateName").len > 0;
-    body_dedupe_owners(ex, &c->object);
+    if (!body_dedupe_owners(ex, &c->object, true)) {
+        return;
+    }
     int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     strategy_reset(&c->object);
     int rc = object_default(&c->object);

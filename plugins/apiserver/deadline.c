@@ -45,7 +45,7 @@ int deadline_parse(struct slice text, int64_t *out_ms)
             known = slice_eq(slice_of(text.data + unit, at - unit), slice_str(units[i].name));
             ms += known ? number / scale * units[i].ms : 0;
         }
-        if (!digits || !known || ms > 9e15) {
+        if (!digits || !known || !(ms <= 9e15)) { /* also what is no number */
             return ERR_INVALID;
         }
     }

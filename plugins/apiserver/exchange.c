@@ -112,6 +112,21 @@ bool exchange_back_well(struct exchange *ex, const struct kvp_result *r)
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
+/* Of all warnings together, as Kubernetes has it: a head may not become large by what somebody
+ * calls a field. What does not fit whole is cut to so many bytes. */
+#define EXCHANGE_WARNING_BYTES_MAX 4096u
+#define EXCHANGE_WARNING_CUT_BYTES 256u
+
+/* Where a long text is cut, between two characters. */
+static size_t warning_cut(struct slice text)
+{
+    size_t n = text.len < EXCHANGE_WARNING_CUT_BYTES ? text.len : EXCHANGE_WARNING_CUT_BYTES;
+    while (n > 0 && n < text.len && (text.data[n] & 0xc0) == 0x80) {
+        n--;
+    }
+    return n;
+}
+
 void exchange_warn(struct exchange *ex, struct slice text)
 {
     if (ex->warning_count == EXCHANGE_WARNINGS_MAX) {
@@ -121,20 +136,43 @@ void exchange_warn(struct exchange *ex, struct slice text)
     buf_init(&b);
     buf_append_str(&b, "299 - ");
     quote_go(text, &b);
+    if (b.len > EXCHANGE_WARNING_BYTES_MAX - ex->warning_bytes) {
+        text.len = warning_cut(text);
+        buf_clear(&b);
+        buf_append_str(&b, "299 - ");
+        quote_go(text, &b);
+    }
+    if (b.len > EXCHANGE_WARNING_BYTES_MAX - ex->warning_bytes) {
+        buf_close(&b);
+        return;
+    }
     struct slice copy = b.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&b));
     buf_close(&b);
     if (copy.data != NULL) {
         ex->warnings[ex->warning_count++] = copy;
+        ex->warning_bytes += copy.len;
     }
 }
 
+static void exchange_break_off(struct exchange *ex)
+{
+    ex->last = true;
+    ex->finished = true;
+    ex->carrier->break_off(ex);
+}
+
+/* False: nothing more can be said. */
 static bool exchange_respond(struct exchange *ex, int code, const char *content_type)
 {
     if (ex->peer == NULL || ex->answered) {
         return false;
     }
     ex->answered = true;
-    return ex->carrier->respond(ex, code, content_type);
+    if (!ex->carrier->respond(ex, code, content_type)) {
+        exchange_break_off(ex); /* else the client would wait for ever */
+        return false;
+    }
+    return true;
 }
 
 bool exchange_pump(struct exchange *ex)
@@ -156,13 +194,6 @@ void exchange_writable(struct exchange *ex)
     if (exchange_pump(ex) && !ex->last && ex->drained != NULL) {
         ex->drained(ex);
     }
-}
-
-static void exchange_break_off(struct exchange *ex)
-{
-    ex->last = true;
-    ex->finished = true;
-    ex->carrier->break_off(ex);
 }
 
 /* A body of two parts. */

@@ -55,8 +55,9 @@ struct exchange {
     int64_t revision; /* of the answer: for plugins, which need not look for it in the object */
     struct slice warnings[EXCHANGE_WARNINGS_MAX];
     size_t warning_count;
-    unsigned calls; /* store calls that have not called back */
-    void *op;       /* of the verb, in the arena */
+    size_t warning_bytes; /* of all of them */
+    unsigned calls;       /* store calls that have not called back */
+    void *op;             /* of the verb, in the arena */
     /* Streams: all of out was taken; the client is gone. NULL = not a stream. */
     void (*drained)(struct exchange *ex);
     void (*gone)(struct exchange *ex);
@@ -93,7 +94,7 @@ void exchange_fail(struct exchange *ex, struct status s);
 void exchange_no_memory(struct exchange *ex);
 /* Nothing is there: 404 as text for HTTP clients. */
 void exchange_no_path(struct exchange *ex);
-/* A header of its own for the answer to come; texts are kept by the caller. */
+/* A header of its own for the answer to come; the text is copied, and cut when it is long. */
 void exchange_warn(struct exchange *ex, struct slice text);
 
 /* Streams: the header now, then bytes appended to out and exchange_pump, until exchange_end. */

@@ -67,7 +67,7 @@ bool gate_lets_pass(struct exchange *ex, struct status *refusal)
         about = request_about(&ex->request);
         gate_print_quoted(&out, " resource", a.resource);
         if (a.sub.len > 0) {
-            out.len--;
+            out.len -= out.len > 0; /* without memory there is no quote to take back */
             buf_append_byte(&out, '/');
             gate_print(&out, a.sub);
             buf_append_byte(&out, '"');

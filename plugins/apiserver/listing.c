@@ -43,7 +43,7 @@ int selection_matches(const struct selection *s, const struct schema_type *type,
     if (s->all) {
         return 1;
     }
-    if (stored_decode(type, value, 0, scratch, &o, &e) != 0) {
+    if (stored_decode_lean(type, value, 0, scratch, &o, &e) != 0) {
         return -1;
     }
     if (s->name.len > 0 && !slice_eq(object_text(&o, "metadata.name"), s->name)) {
@@ -59,6 +59,7 @@ void listing_close(struct listing *l)
         l->closed(l);
         l->closed = NULL;
     }
+    l->over = true;
     buf_close(&l->prefix);
     buf_close(&l->from);
     arena_close(&l->scratch);
@@ -154,7 +155,7 @@ static void listing_answer(void *data, const struct kvp_result *r, const struct 
 {
     struct listing *l = data;
     struct exchange *ex = l->ex;
-    if (ex->peer == NULL) {
+    if (ex->peer == NULL || l->over) {
         listing_close(l);
         exchange_back(ex);
         return;

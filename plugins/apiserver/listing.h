@@ -34,6 +34,7 @@ struct listing {
     int64_t page_rows; /* of the next page, when rows are decoded */
     bool more;         /* ended by the limit: from is where the rest begins */
     bool single;       /* prefix is the key of one object */
+    bool over;         /* closed: a page that comes now is nobody's */
     struct arena scratch;
     /* A selected row; value lives during the call. Not 0: stop with 500. */
     int (*row)(struct listing *l, struct slice key, struct slice value, int64_t revision);

@@ -4,9 +4,11 @@
  * the set when it is empty or holds ".". */
 #include "plugins/apiserver/managed.h"
 
+#include "base/limits.h"
 #include "plugins/apiserver/strategy.h"
 #include "plugins/object/encode.h"
 #include "plugins/object/metadata.h"
+#include "plugins/object/texts.h"
 
 /* Entries of one object made by updates; the oldest beyond these become one. */
 #define MANAGED_UPDATES_MAX 10u
@@ -38,20 +40,25 @@ static struct value *set_child(struct diff *d, struct value *node, struct slice 
 
 static void set_union(struct diff *d, struct value *to, const struct value *from)
 {
+    struct value added = value_empty(VALUE_MAP);
     for (size_t i = 0; i < from->len; i++) {
         struct slice key = value_map_key(from, i);
         const struct value *theirs = value_map_at(from, i);
-        bool known = value_map_get(to, key) != NULL;
-        struct value *ours = set_child(d, to, key);
-        if (ours == NULL || slice_eq(key, dot)) {
-            continue;
+        struct value *known = value_map_get(to, key);
+        struct value fresh = value_empty(VALUE_MAP);
+        struct value *ours = known != NULL ? known : &fresh;
+        if (!slice_eq(key, dot)) {
+            bool self = set_has_self(theirs) || (known != NULL && set_has_self(known));
+            set_union(d, ours, theirs);
+            if (self && ours->len > 0) {
+                set_child(d, ours, dot);
+            }
         }
-        bool self = set_has_self(theirs) || (known && set_has_self(ours));
-        set_union(d, ours, theirs);
-        if (self && ours->len > 0) {
-            set_child(d, ours, dot);
+        if (known == NULL && value_map_push(d->a, &added, key, fresh) == NULL) {
+            d->failed = true;
         }
     }
+    d->failed = value_map_add(d->a, to, &added) != 0 || d->failed;
 }
 
 static void set_subtract(struct value *from, const struct value *what)
@@ -70,11 +77,12 @@ static void set_subtract(struct value *from, const struct value *what)
         }
         set_subtract(ours, theirs);
         if (ours->len == 0 && !self) {
-            value_map_remove(from, key);
+            ours->kind = VALUE_GONE;
         } else if (ours->len == 1 && self && value_map_get(ours, dot) != NULL) {
             value_map_remove(ours, dot);
         }
     }
+    value_map_sweep(from);
 }
 
 /* ---- differences --------------------------------------------------------------------------- */
@@ -145,39 +153,57 @@ static struct slice diff_item_key(struct diff *d, const struct schema_field *f,
     return key;
 }
 
-static const struct value *diff_find_item(struct diff *d, const struct schema_field *f,
-                                          const struct value *list, struct slice key)
+/* A list that validation is going to refuse is not looked into. */
+static bool diff_is_too_long(const struct schema_field *f, const struct value *list)
 {
-    for (size_t i = 0; i < value_len(list); i++) {
-        if (slice_eq(diff_item_key(d, f, &list->items[i]), key)) {
-            return &list->items[i];
-        }
+    return value_len(list) > (f->max_items > 0 ? f->max_items : OBJECT_ITEMS_MAX);
+}
+
+/* Where each item of a list is, counted from 1, by key (keyed), or by text. False: failed. */
+static bool diff_index(struct diff *d, const struct schema_field *f, const struct value *list,
+                       struct texts *out)
+{
+    if (texts_init(out, d->a, value_len(list)) != 0) {
+        d->failed = true;
+        return false;
     }
-    return NULL;
+    for (size_t i = 0; i < value_len(list); i++) {
+        const struct value *item = &list->items[i];
+        size_t *number = texts_put(out, f->merge == SCHEMA_MERGE_KEYED ? diff_item_key(d, f, item)
+                                                                       : value_slice(item));
+        *number = *number == 0 ? i + 1 : *number;
+    }
+    return true;
 }
 
 static void diff_keyed(struct diff *d, const struct schema_field *f, const struct value *new,
                        const struct value *old, struct value *below)
 {
+    struct texts index;
+    if (diff_is_too_long(f, new) || diff_is_too_long(f, old) || !diff_index(d, f, old, &index)) {
+        return;
+    }
     for (size_t i = 0; i < value_len(new); i++) {
         struct slice key = diff_item_key(d, f, &new->items[i]);
-        const struct value *twin = diff_find_item(d, f, old, key);
+        size_t at = texts_get(&index, key);
+        const struct value *twin = at == 0 ? NULL : &old->items[at - 1];
         struct value inner = value_empty(VALUE_MAP);
         diff_message(d, schema_field_type(f), &new->items[i], twin, false, &inner);
         diff_add(d, below, key, twin == NULL, &inner);
     }
 }
 
-static void diff_set(struct diff *d, const struct value *new, const struct value *old,
-                     struct value *below)
+static void diff_set(struct diff *d, const struct schema_field *f, const struct value *new,
+                     const struct value *old, struct value *below)
 {
     struct value nothing = value_empty(VALUE_MAP);
+    struct texts index;
+    if (diff_is_too_long(f, new) || diff_is_too_long(f, old) || !diff_index(d, f, old, &index)) {
+        return;
+    }
     for (size_t i = 0; i < value_len(new); i++) {
         struct slice text = value_slice(&new->items[i]);
-        bool twin = false;
-        for (size_t k = 0; k < value_len(old) && !twin; k++) {
-            twin = slice_eq(value_slice(&old->items[k]), text);
-        }
+        bool twin = texts_get(&index, text) != 0;
         struct buf b;
         buf_init(&b);
         encode_text(text, &b);
@@ -219,7 +245,7 @@ static void diff_field(struct diff *d, const struct schema_field *f, const struc
         diff_keyed(d, f, new, old, &below);
         diff_add(d, out, key, appeared && !schema_field_always(f), &below);
     } else if (f->shape == SCHEMA_LIST && f->merge == SCHEMA_MERGE_SET) {
-        diff_set(d, new, old, &below);
+        diff_set(d, f, new, old, &below);
         diff_add(d, out, key, appeared && !schema_field_always(f), &below);
     } else if (f->shape == SCHEMA_MAP && f->merge == SCHEMA_MERGE_GRANULAR) {
         diff_map(d, new, old, &below);

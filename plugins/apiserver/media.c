@@ -198,6 +198,26 @@ bool media_accepts_json(struct slice accept)
     return media_choose(accept, 0, &any);
 }
 
+bool media_openapi(struct slice accept, bool *protobuf)
+{
+    *protobuf = false;
+    if (accept.len == 0) {
+        return true;
+    }
+    while (accept.len > 0) {
+        struct slice entry = media_cut(&accept, ',');
+        struct slice type = entry;
+        type = media_cut(&type, ';');
+        /* The older spelling is that of kubectl up to 1.22. */
+        *protobuf = media_is(type, MEDIA_OPENAPI) ||
+                    media_is(type, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+        if (*protobuf || media_accepts_json(entry)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool media_accepts_discovery(struct slice accept)
 {
     struct media_range ranges[MEDIA_RANGES_MAX];

@@ -18,6 +18,7 @@ enum media_body {
 
 /* What answers are written in, and what bodies may come in. */
 #define MEDIA_ANSWERS "application/json"
+#define MEDIA_OPENAPI "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 #define MEDIA_BODIES  "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 #define MEDIA_PATCHES                                             \
     "application/json-patch+json, application/merge-patch+json, " \
@@ -44,6 +45,9 @@ struct media_answer {
 bool media_choose(struct slice accept, unsigned can, struct media_answer *out);
 /* Whether plain JSON will do. */
 bool media_accepts_json(struct slice accept);
+/* How the OpenAPI document of 2.0 is written, by the first entry that can be done; without a header
+ * it is JSON. False: nothing in it can be done. */
+bool media_openapi(struct slice accept, bool *protobuf);
 /* Whether it asks for aggregated discovery (version 2) at least as much as for the plain one. */
 bool media_accepts_discovery(struct slice accept);
 

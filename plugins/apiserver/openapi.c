@@ -181,25 +181,27 @@ static void document_pump(struct exchange *ex)
     exchange_end(ex);
 }
 
-static void document_answer(struct exchange *ex, const struct openapi_group *g)
+static void document_answer(struct exchange *ex, const struct openapi_group *g, bool protobuf)
 {
     struct openapi_doc *d = arena_alloc(&ex->arena, sizeof *d);
-    ex->etag = format(ex, "\"%s\"%s", g->hash, "");
+    const char *type = protobuf ? MEDIA_OPENAPI : "application/json";
+    ex->etag = format(ex, "\"%s%s\"", g->hash, protobuf ? "-protobuf" : "");
     if (d == NULL || openapi_doc_init(d, g->group, g->version, &ex->arena) != 0) {
         exchange_no_memory(ex);
         return;
     }
     if (ex->etag.len > 0 && slice_eq(ex->etag, ex->none_match)) {
-        exchange_answer(ex, 304, "application/json", slice_of("", 0));
+        exchange_answer(ex, 304, type, slice_of("", 0));
         return;
     }
     if (ex->head) {
-        exchange_json(ex, 200, slice_of("", 0));
+        exchange_answer(ex, 200, type, slice_of("", 0));
         return;
     }
+    d->protobuf = protobuf;
     ex->op = d;
     ex->drained = document_pump;
-    exchange_stream(ex, "application/json");
+    exchange_stream(ex, type);
     document_pump(ex);
 }
 
@@ -250,7 +252,7 @@ static void group_answer(struct exchange *ex, const struct openapi_group *g)
         ex->cache_control = slice_str("public, immutable");
         ex->expires = in_a_year(ex);
     }
-    document_answer(ex, g);
+    document_answer(ex, g, false);
 }
 
 static void index_answer(struct exchange *ex, const struct openapi *all)
@@ -294,7 +296,8 @@ bool openapi_answer(struct exchange *ex, struct slice path)
     if (!is_v2 && !is_index && !below) {
         return false;
     }
-    if (!media_accepts_json(ex->accept)) {
+    bool protobuf = false;
+    if (is_v2 ? !media_openapi(ex->accept, &protobuf) : !media_accepts_json(ex->accept)) {
         exchange_answer(ex, 406, "text/plain; charset=utf-8", slice_of("", 0));
         return true;
     }
@@ -309,7 +312,7 @@ bool openapi_answer(struct exchange *ex, struct slice path)
     }
     if (is_v2) {
         ex->cache_control = slice_str("no-cache, private");
-        document_answer(ex, &all->groups[0]);
+        document_answer(ex, &all->groups[0], protobuf);
         return true;
     }
     const struct openapi_group *g =

@@ -148,7 +148,8 @@ static const char *openapi_frame(const struct openapi_doc *d)
     }
 }
 
-bool openapi_doc_next(struct openapi_doc *d, struct buf *out)
+/* The next piece as JSON. */
+static bool openapi_doc_json(struct openapi_doc *d, struct buf *out)
 {
     while (d->stage != STAGE_OVER) {
         const char *frame = openapi_frame(d);
@@ -165,4 +166,41 @@ bool openapi_doc_next(struct openapi_doc *d, struct buf *out)
         d->at = 0;
     }
     return false;
+}
+
+/* A piece as JSON that can be read alone: with what stands before and behind it. */
+static void openapi_close_piece(unsigned stage, const struct buf *piece, struct buf *out)
+{
+    bool paths = stage == STAGE_PATHS || stage == STAGE_MIDDLE;
+    bool alone = stage == STAGE_HEAD || stage == STAGE_END;
+    const char *before = stage == STAGE_HEAD ? "" : paths ? "{\"paths\":{" : "{\"definitions\":{";
+    struct slice text = buf_slice(piece);
+    if (!alone && text.len > 0 && text.data[0] == ',') {
+        text = slice_of(text.data + 1, text.len - 1);
+    }
+    buf_append_str(out, before);
+    buf_append_slice(out, text);
+    buf_append_str(out, stage == STAGE_END ? "" : "}}");
+}
+
+bool openapi_doc_next(struct openapi_doc *d, struct buf *out)
+{
+    struct buf piece;
+    struct buf json;
+    if (!d->protobuf) {
+        return openapi_doc_json(d, out);
+    }
+    buf_init(&piece);
+    buf_init(&json);
+    bool more = openapi_doc_json(d, &piece);
+    if (more) {
+        /* A frame has moved on to the part behind it, an item has not. */
+        unsigned stage = d->at == 0 && d->stage > STAGE_HEAD ? d->stage - 1 : d->stage;
+        openapi_close_piece(stage, &piece, &json);
+        bool failed = piece.failed || json.failed;
+        out->failed = failed || openapi_protobuf(buf_slice(&json), out) != 0 || out->failed;
+    }
+    buf_close(&json);
+    buf_close(&piece);
+    return more;
 }

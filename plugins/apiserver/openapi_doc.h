@@ -23,6 +23,7 @@ enum openapi_extra {
 
 struct openapi_doc {
     bool v3;           /* else 2.0, of all groups */
+    bool protobuf;     /* the document of 2.0 in protobuf; set it after openapi_doc_init */
     const char *group; /* of a v3 document, with its version */
     const char *version;
     uint8_t *types;  /* by number: 1 = described in this document; in the arena */
@@ -35,7 +36,8 @@ struct openapi_doc {
 /* Begins a document: of a group's version, or (group NULL) the one of 2.0. 0 or ERR_NOMEM. */
 int openapi_doc_init(struct openapi_doc *d, const char *group, const char *version,
                      struct arena *a);
-/* Appends the next piece, some KiB at most. False: there is none, nothing was appended. */
+/* Appends the next piece, some KiB at most. False: there is none, nothing was appended. Failures
+ * are out's. */
 bool openapi_doc_next(struct openapi_doc *d, struct buf *out);
 
 /* ---- parts, each a file of its own ---- */
@@ -55,6 +57,9 @@ const struct schema_type *openapi_sub_type(const struct schema_resource *kind,
 bool openapi_connects(const struct schema_type *body);
 /* The extra a field's value is; 0 = none. */
 unsigned openapi_extra_of(const struct schema_field *f);
+/* Appends JSON of a document of 2.0, or a part of one, in protobuf: parts one after the other make
+ * up the whole. 0; ERR_INVALID: something in it has no place there; ERR_NOMEM. */
+int openapi_protobuf(struct slice json, struct buf *out);
 /* The paths of a kind, "path":{...} with commas between them. */
 void openapi_print_paths(const struct openapi_doc *d, const struct schema_resource *kind,
                          struct buf *out);

@@ -204,7 +204,7 @@ static void pki_worked(void *data, int canceled)
     bool again = !canceled && w->adopts && !pki->settled;
     pki_work_free(w);
     if (again) {
-        pki_share(pki);
+        pki_share_later(pki); /* a full disk is still full at once */
     }
 }
 

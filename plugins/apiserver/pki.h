@@ -73,5 +73,6 @@ bool pki_is_settled(const struct pki *pki);
 
 /* ---- pki_share.c ---- */
 void pki_share(struct pki *pki);
+void pki_share_later(struct pki *pki);
 
 #endif

@@ -69,6 +69,32 @@ static void pki_file_temporary(const struct pki_file *f, char out[PKI_PATH_BYTES
     snprintf(out, PKI_PATH_BYTES + 8, "%s.new", f->path);
 }
 
+int pki_file_read_new(const char *path, struct buf *out, struct errmsg *e)
+{
+    char temporary[PKI_PATH_BYTES + 8];
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    return pki_file_read(temporary, out, e);
+}
+
+/* The new name is on the disk, too. */
+static int pki_file_sync_folder(const struct pki_file *f, struct errmsg *e)
+{
+    char folder[PKI_PATH_BYTES];
+    snprintf(folder, sizeof folder, "%s", f->path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || slash == folder) {
+        return 0;
+    }
+    *slash = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc =
+        fd < 0 || fsync(fd) != 0 ? errmsg_set(e, ERR_IO, "%.400s: %s", folder, strerror(errno)) : 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return rc;
+}
+
 static int pki_file_refuse(const struct pki_file *f, struct errmsg *e)
 {
     return errmsg_set(e, ERR_IO, "%.400s: %s", f->path, strerror(errno));
@@ -118,6 +144,9 @@ int pki_files_write(struct pki_file *files, size_t count, bool flush, struct err
         }
         if (rc == 0 && files[i].replaced) {
             rc = pki_file_finish(&files[i], e);
+        }
+        if (rc == 0 && flush) {
+            rc = pki_file_sync_folder(&files[i], e);
         }
     }
     return rc;

@@ -12,6 +12,8 @@
 
 /* Reads a whole file of at most a megabyte. 0; ERR_NOT_FOUND, ERR_IO with the sentence. */
 int pki_file_read(const char *path, struct buf *out, struct errmsg *e);
+/* The same of what pki_files_write has written and not renamed yet. */
+int pki_file_read_new(const char *path, struct buf *out, struct errmsg *e);
 
 struct pki_file {
     char path[PKI_PATH_BYTES];

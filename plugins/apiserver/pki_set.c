@@ -71,6 +71,28 @@ static int pki_path(const struct pki_plan *p, size_t i, char *out, struct errmsg
                : errmsg_set(e, ERR_IO, "the data directory's name is too long");
 }
 
+/* A start that was cut short while another authority was taken over: its key is in place already,
+ * and its certificate lies beside, whole, since all files are written before the first is renamed.
+ */
+static int pki_load_unfinished(struct pki_set *s, const struct pki_plan *p, struct errmsg *e)
+{
+    char path[PKI_PATH_BYTES];
+    struct crypto_key *key = crypto_key_read(buf_slice(&s->ca_key), 0);
+    struct errmsg none;
+    struct buf cert;
+    int rc = pki_path(p, PKI_CA_CERT, path, e);
+    buf_init(&cert);
+    if (rc == 0 && key != NULL && !cert_is_of(buf_slice(&s->ca_cert), key) &&
+        pki_file_read_new(path, &cert, &none) == 0 && cert_is_of(buf_slice(&cert), key)) {
+        buf_close(&s->ca_cert);
+        s->ca_cert = cert;
+        buf_init(&cert);
+    }
+    buf_close(&cert);
+    crypto_key_free(key);
+    return rc;
+}
+
 int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e)
 {
     char path[PKI_PATH_BYTES];
@@ -81,12 +103,13 @@ int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e)
             return rc;
         }
     }
-    if (p->cert_file[0] == 0) {
-        return 0;
+    int rc = p->dir[0] != 0 ? pki_load_unfinished(s, p, e) : 0;
+    if (rc != 0 || p->cert_file[0] == 0) {
+        return rc;
     }
     buf_clear(&s->server_cert);
     buf_clear(&s->server_key);
-    int rc = pki_file_read(p->cert_file, &s->server_cert, e);
+    rc = pki_file_read(p->cert_file, &s->server_cert, e);
     rc = rc == 0 ? pki_file_read(p->key_file, &s->server_key, e) : rc;
     return rc == 0 ? 0 : ERR_IO;
 }
@@ -193,11 +216,13 @@ static void pki_print_kubeconfig(const struct pki_set *s, const struct pki_plan 
                         "    user: kubernetes-admin\ncurrent-context: kubernetes-admin@kvd\n");
 }
 
-/* Which files there are to be: at most PKI_PARTS and the kubeconfig. */
+/* Which files there are to be: at most PKI_PARTS and the kubeconfig. The authority's key before its
+ * certificate: that is what pki_load_unfinished expects. */
 static int pki_list_files(struct pki_set *set, const struct pki_plan *p, struct slice kubeconfig,
                           struct pki_file *files, size_t *count, struct errmsg *e)
 {
-    for (size_t i = 0; i < PKI_PARTS; i++) {
+    for (size_t n = 0; n < PKI_PARTS; n++) {
+        size_t i = n == PKI_CA_CERT ? PKI_CA_KEY : n == PKI_CA_KEY ? PKI_CA_CERT : n;
         bool given = p->cert_file[0] != 0 && (i == PKI_SERVER_CERT || i == PKI_SERVER_KEY);
         if (given || pki_part(set, i)->len == 0) {
             continue;

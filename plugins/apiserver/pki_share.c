@@ -8,7 +8,7 @@ static void share_on_timer(void *data)
     pki_share(data);
 }
 
-static void share_later(struct pki *pki)
+void pki_share_later(struct pki *pki)
 {
     struct kvp_timer_args timer = {
         .size = sizeof timer, .after_ms = PKI_RETRY_MS, .fire = share_on_timer, .data = pki};
@@ -40,7 +40,7 @@ static void share_take(struct pki *pki, struct slice value)
         pki_set_close(&set);
     }
     if (!begun) {
-        share_later(pki);
+        pki_share_later(pki);
     }
 }
 
@@ -55,7 +55,7 @@ static void share_written(void *data, const struct kvp_result *r)
     } else if (r->outcome == KVP_REFUSED && r->reason == KVP_CONFLICT && r->row != NULL) {
         share_take(pki, slice_of_kvp(r->row->value));
     } else {
-        share_later(pki);
+        pki_share_later(pki);
     }
 }
 
@@ -67,7 +67,7 @@ static void share_write(struct pki *pki)
     struct kvp_put put = {
         .size = sizeof put, .key = kvp_str(PKI_ROW), .value = kvp_of_slice(buf_slice(&own))};
     if (!ok || pki->api->host->put_if(pki->api->ctx, &put, 0, share_written, pki) != 0) {
-        share_later(pki);
+        pki_share_later(pki);
     }
     buf_close(&own);
 }
@@ -79,7 +79,7 @@ static void share_read(void *data, const struct kvp_result *r, const struct kvp_
         return;
     }
     if (r->outcome != KVP_OK) {
-        share_later(pki);
+        pki_share_later(pki);
     } else if (rows->count > 0) {
         share_take(pki, slice_of_kvp(rows->rows[0].value));
     } else {
@@ -91,6 +91,6 @@ void pki_share(struct pki *pki)
 {
     struct apiserver *api = pki->api;
     if (api->host->get(api->ctx, kvp_str(PKI_ROW), share_read, pki) != 0) {
-        share_later(pki);
+        pki_share_later(pki);
     }
 }

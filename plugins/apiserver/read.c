@@ -160,6 +160,12 @@ static void list_drained(struct exchange *ex)
 static bool list_move(struct list *l)
 {
     struct exchange *ex = l->listing.ex;
+    if (ex->out.len == 0 && !l->items.failed) {
+        struct buf empty = ex->out; /* its memory serves the next page */
+        ex->out = l->items;
+        l->items = empty;
+        return true;
+    }
     buf_append_slice(&ex->out, buf_slice(&l->items));
     if (!l->items.failed && !ex->out.failed) {
         buf_clear(&l->items);

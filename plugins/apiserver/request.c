@@ -154,10 +154,8 @@ static bool request_allowed(const struct request *r)
 static int request_parse_resource(struct request *r, struct parts *p, bool watch)
 {
     bool namespaced = false;
-    if (is(p->items[p->at], "watch") && parts_left(p) > 1) {
-        watch = true;
-        p->at++;
-    }
+    bool prefix = is(p->items[p->at], "watch") && parts_left(p) > 1;
+    p->at += prefix;
     if (is(p->items[p->at], "namespaces") && parts_left(p) > 2 &&
         !is(p->items[p->at + 2], "status") && !is(p->items[p->at + 2], "finalize")) {
         p->at++;
@@ -184,7 +182,11 @@ static int request_parse_resource(struct request *r, struct parts *p, bool watch
             return ERR_NOT_FOUND;
         }
     }
-    r->verb = request_verb_of(r, watch);
+    r->verb = request_verb_of(r, watch || prefix);
+    if (prefix && r->verb != REQUEST_WATCH) {
+        r->verb = REQUEST_OTHER; /* that prefix is there for watches alone */
+        return ERR_REFUSED;
+    }
     return request_allowed(r) ? 0 : ERR_REFUSED;
 }
 

@@ -134,13 +134,13 @@ void sub_scale(struct exchange *ex)
         return;
     }
     struct update *u = update_new(ex);
-    if (u == NULL || !body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
+    if (u == NULL || (patch && !update_read_patch(u)) ||
+        !body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
         return;
     }
     u->make = scale_make;
     u->answer = scale_done;
-    if (patch ? update_read_patch(u)
-              : body_decode(ex, &u->given) && update_check_name(ex, &u->given)) {
+    if (patch || (body_decode(ex, &u->given) && update_check_name(ex, &u->given))) {
         update_run(u);
     }
 }

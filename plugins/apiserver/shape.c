@@ -124,6 +124,31 @@ static void shape_row(struct exchange *ex, const struct object *o, bool metadata
     buf_append_byte(out, '}');
 }
 
+/* The row of a stored value of a list: cells need no managedFields, and the rest need not be
+ * decoded. */
+static int shape_row_stored(struct exchange *ex, struct slice value, int64_t revision,
+                            struct arena *scratch, struct buf *out, struct errmsg *e)
+{
+    struct object o;
+    struct slice include = ex->query.include;
+    int rc = stored_decode_lean(ex->request.type, value, revision, scratch, &o, e);
+    if (rc != 0) {
+        return rc;
+    }
+    buf_append_byte(out, '{');
+    table_print_cells(&o, ex->api->host->wall_us(ex->api->ctx), scratch, out);
+    buf_append_str(out, ",\"object\":");
+    if (slice_eq(include, slice_str("Object"))) {
+        rc = stored_print(ex->request.type, value, revision, false, scratch, out, e);
+    } else if (slice_eq(include, slice_str("None"))) {
+        buf_append_str(out, "null");
+    } else {
+        rc = shape_partial_stored(ex, value, revision, scratch, out, e);
+    }
+    buf_append_byte(out, '}');
+    return rc == 0 && out->failed ? ERR_NOMEM : rc;
+}
+
 /* A table of one row. */
 static void shape_table(struct exchange *ex, const struct object *o, bool first, bool metadata,
                         struct arena *scratch, struct buf *out)
@@ -259,19 +284,13 @@ void shape_list_items(struct exchange *ex, struct buf *out)
 int shape_list_item(struct exchange *ex, struct slice value, int64_t revision,
                     struct arena *scratch, struct buf *out, struct errmsg *e)
 {
-    struct object o;
     if (ex->media.shape == MEDIA_WHOLE || ex->media.shape == MEDIA_PARTIAL) {
         return stored_print(ex->request.type, value, revision, true, scratch, out, e);
     }
     if (ex->media.shape == MEDIA_PARTIAL_LIST) {
         return shape_partial_stored(ex, value, revision, scratch, out, e);
     }
-    int rc = shape_decode(ex, value, revision, scratch, &o, e);
-    if (rc == 0) {
-        shape_row(ex, &o, false, scratch, out);
-        rc = out->failed ? ERR_NOMEM : 0;
-    }
-    return rc;
+    return shape_row_stored(ex, value, revision, scratch, out, e);
 }
 
 void shape_list_end(struct buf *out)

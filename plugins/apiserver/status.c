@@ -212,19 +212,12 @@ struct status status_invalid(struct arena *a, struct slice group, struct slice k
     return s;
 }
 
-struct status status_unprocessable(struct arena *a, const struct status_about *about,
-                                   const char *why)
+struct status status_unprocessable(void)
 {
-    struct status s = {.code = 422, .reason = "Invalid", .about = *about};
-    struct status_cause *cause = arena_zalloc(a, sizeof *cause);
-    s.message = slice_str("the server rejected our request due to an error in our request");
-    if (cause != NULL) {
-        cause->reason = slice_str("UnexpectedServerResponse");
-        cause->message = arena_dup(a, slice_str(why));
-        s.causes = cause;
-        s.cause_count = cause->message.data == NULL ? 0 : 1;
-    }
-    return s;
+    return (struct status){
+        .code = 422,
+        .reason = "Invalid",
+        .message = slice_str("the server rejected our request due to an error in our request")};
 }
 
 struct status status_unclassed(struct arena *a, const char *text)

@@ -64,9 +64,9 @@ struct status status_too_large(struct arena *a, const char *format, ...)
 /* kind is "Pod" or "Deployment.apps"; the causes' texts are shared. */
 struct status status_invalid(struct arena *a, struct slice group, struct slice kind,
                              struct slice name, const struct causes *c);
-/* A patch that does not apply. */
-struct status status_unprocessable(struct arena *a, const struct status_about *about,
-                                   const char *why);
+/* A JSON patch that does not apply. Neither what it is about nor why is in it: kubectl would show
+ * those instead of the message. */
+struct status status_unprocessable(void);
 struct status status_internal(struct arena *a, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* 500 without a reason, as errors come out that Kubernetes has no class for. */

@@ -20,6 +20,9 @@ int stored_encode(struct object *o, struct buf *out);
 /* Decodes a value and sets resourceVersion. 0, ERR_NOMEM, or ERR_INVALID with the sentence. */
 int stored_decode(const struct schema_type *type, struct slice value, int64_t revision,
                   struct arena *a, struct object *out, struct errmsg *e);
+/* The same without managedFields. */
+int stored_decode_lean(const struct schema_type *type, struct slice value, int64_t revision,
+                       struct arena *a, struct object *out, struct errmsg *e);
 /* Appends the JSON of an answer: the value with its resourceVersion, and without kind and
  * apiVersion when it is an item of a list. scratch is used (and not cleared) for values that
  * others wrote in another order. As stored_decode. */

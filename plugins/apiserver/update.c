@@ -1,4 +1,5 @@
 /* update.c - PUT and PATCH: read, change, compare and swap, and again when somebody was quicker. */
+#include "plugins/apiserver/gate.h"
 #include "plugins/apiserver/update.h"
 
 #include "plugins/apiserver/admit.h"
@@ -95,13 +96,12 @@ static void update_write(struct update *u, const struct object *new, int64_t rev
 /* What a patch that fails means. */
 static void update_patch_failed(struct exchange *ex, int rc, const struct errmsg *e)
 {
-    struct status_about about = request_about(&ex->request);
     switch (rc) {
     case ERR_NOMEM:
         exchange_no_memory(ex);
         break;
     case ERR_NOT_FOUND:
-        exchange_fail(ex, status_unprocessable(&ex->arena, &about, e->text));
+        exchange_fail(ex, status_unprocessable());
         break;
     case ERR_REQUEST_TOO_LARGE:
         exchange_fail(ex, status_too_large(&ex->arena, "%s", e->text));
@@ -209,10 +209,8 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
     struct exchange *ex = u->ex;
     int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     struct causes *c = arena_alloc(&ex->arena, sizeof *c);
-    if (u->tries == 0) {
-        body_dedupe_owners(ex, new);
-    } else {
-        metadata_dedupe_owners(new);
+    if (!body_dedupe_owners(ex, new, u->tries == 0)) {
+        return false;
     }
     int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
@@ -293,6 +291,21 @@ static void update_missing(struct update *u)
                    (ex->request.kind->rules & SCHEMA_RULE_CREATE_ON_UPDATE);
     if (!creates) {
         exchange_fail(ex, status_not_found(&ex->arena, &about));
+        return;
+    }
+    struct slice uid = object_text(&u->given, "metadata.uid");
+    if (uid.len > 0) {
+        exchange_fail(ex, status_conflict(&ex->arena, &about,
+                                          "Precondition failed: UID in precondition: %.*s, UID in "
+                                          "object meta: ",
+                                          (int)uid.len, (const char *)uid.data));
+        return;
+    }
+    /* Whoever may change an object need not be allowed to make one. */
+    struct status refusal;
+    ex->request.verb = REQUEST_CREATE;
+    if (!gate_lets_pass(ex, &refusal)) {
+        exchange_fail(ex, refusal);
         return;
     }
     object_remove(&u->given, "metadata.resourceVersion");
@@ -406,13 +419,15 @@ void verb_update(struct exchange *ex)
 {
     struct update *u = update_new(ex);
     bool patch = ex->request.verb == REQUEST_PATCH;
-    if (u == NULL || !body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
+    /* The form first: server-side apply has parameters of its own, which must not hide that it is
+     * not there. */
+    if (u == NULL || (patch && !update_read_patch(u)) ||
+        !body_check_options(ex, patch ? "PatchOptions" : "UpdateOptions")) {
         return;
     }
     u->make = verb_update_make;
     u->answer = verb_update_answer;
-    if (patch ? update_read_patch(u)
-              : body_decode(ex, &u->given) && update_check_name(ex, &u->given)) {
+    if (patch || (body_decode(ex, &u->given) && update_check_name(ex, &u->given))) {
         update_run(u);
     }
 }

@@ -131,6 +131,9 @@ static bool watching_event(struct watching *w, const struct kvp_event *e)
     } else if (!put) {
         return false; /* what it was is forgotten, so whom it concerns is too */
     } else if (e->row.version > 1) {
+        if (now == 0) {
+            return false; /* it may have been one of those that the client knows */
+        }
         before = now;
     }
     if (now < 0 || before < 0) {

@@ -160,7 +160,7 @@ static void informer_listed(struct informer *i)
 static int informer_take_page(struct informer *i, struct slice body, struct errmsg *e)
 {
     struct object list;
-    int rc = object_decode(&list, i->list_type, &i->scratch, body, NULL, e);
+    int rc = object_decode_lean(&list, i->list_type, &i->scratch, body, e);
     if (rc != 0) {
         return rc;
     }
@@ -257,13 +257,15 @@ static int informer_take_event(struct informer *i, struct slice type, struct sli
                                int64_t revision, struct errmsg *e)
 {
     struct object o;
-    int rc = object_decode(&o, i->type, &i->scratch, body, NULL, e);
+    int rc = object_decode_lean(&o, i->type, &i->scratch, body, e);
     rc = rc == 0 ? object_set_type_meta(&o) : rc;
     if (rc != 0) {
         return rc;
     }
+    int64_t before = i->revision;
     int64_t at = object_revision(&o);
     at = at > 0 ? at : revision;
+    i->revision = at > before ? at : before; /* what handlers are told of is shown already */
     if (slice_eq(type, slice_str("DELETED"))) {
         struct buf key;
         buf_init(&key);
@@ -274,8 +276,8 @@ static int informer_take_event(struct informer *i, struct slice type, struct sli
     } else if (!slice_eq(type, slice_str("BOOKMARK"))) {
         rc = informer_put(i, &o);
     }
-    if (rc == 0 && at > i->revision) {
-        i->revision = at;
+    if (rc != 0) {
+        i->revision = before; /* nothing has changed: the watch begins again from here */
     }
     return rc;
 }

@@ -9,6 +9,7 @@
 
 /* Objects of one answer: a page is decoded within one callback. */
 #define CATCHUP_PAGE         100
+#define CATCHUP_LOOK_MS      100u
 #define CATCHUP_RETRY_MS     100u
 #define CATCHUP_RETRY_MS_MAX 10000u
 
@@ -17,11 +18,12 @@ struct catchup {
     struct informer *informer;
     struct informer_handler *handler;
     const struct schema_type *type;
-    struct alarm alarm; /* the first try, and those after a failure */
+    struct alarm alarm; /* the first try, those after a failure, looks in between */
     uint64_t retry_ms;
     int64_t newest; /* of the pages so far */
     bool listing;   /* a request is under way */
-    bool listed, told, closed;
+    bool told;      /* handlers that were there before ours know of all objects, as ours does */
+    bool listed, ready_called, closed;
     void (*ready)(void *data);
     void *data;
 };
@@ -37,11 +39,14 @@ static void catchup_free(struct catchup *c)
 
 static void catchup_check(struct catchup *c)
 {
-    if (!c->listed || c->told || c->closed || !informer_synced(c->informer) ||
-        informer_revision(c->informer) < c->newest) {
+    if (!c->listed || !c->told || c->ready_called || c->closed) {
         return;
     }
-    c->told = true;
+    if (informer_revision(c->informer) < c->newest) {
+        alarm_set(&c->alarm, CATCHUP_LOOK_MS); /* the end of a list anew is told to nobody */
+        return;
+    }
+    c->ready_called = true;
     c->ready(c->data);
 }
 
@@ -54,7 +59,9 @@ static void catchup_changed(void *data, const struct object *before, const struc
 
 static void catchup_synced(void *data)
 {
-    catchup_check(data);
+    struct catchup *c = data;
+    c->told = true;
+    catchup_check(c);
 }
 
 static void catchup_try(void *data)
@@ -64,6 +71,7 @@ static void catchup_try(void *data)
         c->newest = 0;
         catchup_list(c, slice_of("", 0));
     }
+    catchup_check(c);
 }
 
 static void catchup_retry(struct catchup *c)

@@ -9,8 +9,9 @@
 #include "plugins/client/informer.h"
 
 struct catchup;
-/* ready is called once, later, when i shows all that was there now. Lists again with backoff while
- * that fails. 0 or a reason of kvplugin.h. i outlives it. */
+/* ready is called once, later, when i shows all that was there now, and the handlers that were put
+ * on i before this call have been told of it. Lists again with backoff while that fails. 0 or a
+ * reason of kvplugin.h. i outlives it. */
 int catchup_open(struct client term, struct informer *i, const struct schema_type *type,
                  void (*ready)(void *data), void *data, struct catchup **out);
 /* At any time; NULL is fine. */

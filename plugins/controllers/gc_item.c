@@ -25,7 +25,11 @@ struct gc_run {
     enum gc_owner *owners; /* of each of its references */
     uint32_t in_flight;
     bool failed;
+    bool cut; /* not all dependents were let go at once: the key comes again */
 };
+
+/* Dependents let go in one callback: a few milliseconds. */
+#define GC_LET_GO_MAX 64u
 
 struct gc_ask {
     struct gc_run *run;
@@ -338,6 +342,21 @@ static void gc_ask_object(struct gc_run *run)
 
 /* ---- letting dependents go ------------------------------------------------------------------ */
 
+/* All that was sent is answered. */
+static void gc_let_go_end(struct gc_run *run)
+{
+    if (run->cut && !run->failed) {
+        if (works_add(run->gc->works, run->uid) != 0) {
+            work_fail(run->work, "the other dependents could not be remembered");
+        }
+        gc_run_free(run);
+    } else if (run->failed) {
+        gc_run_free(run);
+    } else {
+        gc_ask_object(run);
+    }
+}
+
 static void gc_let_go_answer(void *data, const struct client_answer *answer)
 {
     struct gc_run *run = data;
@@ -346,13 +365,8 @@ static void gc_let_go_answer(void *data, const struct client_answer *answer)
     }
     /* Conflict: the name is another object's by now. */
     run->failed = run->failed || (!answer->ok && answer->status != 404 && answer->status != 409);
-    if (run->in_flight > 0) {
-        return;
-    }
-    if (run->failed) {
-        gc_run_free(run);
-    } else {
-        gc_ask_object(run);
+    if (run->in_flight == 0) {
+        gc_let_go_end(run);
     }
 }
 
@@ -385,6 +399,10 @@ static int gc_let_go(struct gc_run *run, const struct gc_node *dependent)
 static void gc_orphan(struct gc_run *run, const struct gc_node *n)
 {
     LIST_FOREACH (it, &n->dependents) {
+        run->cut = run->in_flight == GC_LET_GO_MAX;
+        if (run->cut) {
+            break;
+        }
         if (gc_let_go(run, LIST_ENTRY(it, struct gc_edge, link)->dependent) != 0) {
             run->failed = true;
             work_fail(run->work, "a dependent could not be let go");
@@ -392,11 +410,7 @@ static void gc_orphan(struct gc_run *run, const struct gc_node *n)
         }
     }
     if (run->in_flight == 0) {
-        if (run->failed) {
-            gc_run_free(run);
-        } else {
-            gc_ask_object(run);
-        }
+        gc_let_go_end(run);
     }
 }
 

@@ -14,7 +14,10 @@
 #include "plugins/controllers/pod_removal.h"
 #include "plugins/controllers/taint.h"
 
-#define POD_GC_PERIOD_MS     20000u
+#define POD_GC_PERIOD_MS 20000u
+/* Pods removed in one callback, some milliseconds; the others follow soon. */
+#define POD_GC_REMOVALS_MAX  100u
+#define POD_GC_AGAIN_MS      200u
 #define POD_GC_QUARANTINE_MS 40000u /* a node that is only missing in the cache comes back */
 
 struct pod_gc {
@@ -22,6 +25,8 @@ struct pod_gc {
     struct client term;
     struct hashmap absent; /* struct absent_node by name */
     uint64_t round;
+    size_t removals; /* in this callback */
+    bool again;      /* a look at the others is on its way */
 };
 
 struct absent_node { /* pods name it, the cache does not have it */
@@ -81,6 +86,9 @@ bool pod_gc_is_out_of_service(const struct object *pod, const struct object *nod
 /* What cannot be sent now is tried in the next round. */
 static void pod_gc_remove(struct pod_gc *gc, const struct object *pod, bool node_gone)
 {
+    if (gc->removals++ >= POD_GC_REMOVALS_MAX) {
+        return; /* pod_gc_check sees to it */
+    }
     struct pod_removal_args a = {.client = gc->term,
                                  .pod = pod,
                                  .reason = node_gone ? "DeletionByPodGC" : NULL,
@@ -159,6 +167,8 @@ static struct absent_node *pod_gc_absent(struct pod_gc *gc, struct slice name)
     return e;
 }
 
+static void pod_gc_check(struct pod_gc *gc);
+
 static int pod_gc_remove_orphan(void *data, const struct object *pod)
 {
     pod_gc_remove(data, pod, true);
@@ -171,12 +181,14 @@ static void pod_gc_node_asked(void *data, const struct client_answer *a)
     struct pod_gc *gc = e->gc;
     struct slice name = slice_of(e->name, e->len);
     e->asked = false;
+    gc->removals = 0;
     if (a->outcome != KVP_OK || a->status != 404) {
         e->since_ms = controllers_now_ms(gc->all);
     } else if (informer_get(gc->all->informers[WATCH_NODES], name) == NULL) {
         informer_by_index(gc->all->informers[WATCH_PODS], INDEX_POD_NODE, name,
                           pod_gc_remove_orphan, gc);
     }
+    pod_gc_check(gc);
 }
 
 static void pod_gc_ask(struct pod_gc *gc)
@@ -234,9 +246,28 @@ static void pod_gc_round(void *data)
         return;
     }
     gc->round++;
+    gc->removals = 0;
     pod_gc_ended(gc);
     informer_each(pods, pod_gc_look, gc);
     pod_gc_ask(gc);
+    pod_gc_check(gc);
+}
+
+static void pod_gc_others(void *data)
+{
+    struct pod_gc *gc = data;
+    gc->again = false;
+    pod_gc_round(gc);
+}
+
+/* More was to be removed than one callback does. Without a timer the next round does it. */
+static void pod_gc_check(struct pod_gc *gc)
+{
+    struct kvp_timer_args t = {
+        .size = sizeof t, .after_ms = POD_GC_AGAIN_MS, .fire = pod_gc_others, .data = gc};
+    if (gc->removals > POD_GC_REMOVALS_MAX && !gc->again) {
+        gc->again = gc->term.host->timer(gc->term.ctx, &t, NULL) == 0;
+    }
 }
 
 /* ---- life ----------------------------------------------------------------------------------- */

@@ -29,7 +29,9 @@ void replica_fields_init(struct replica_fields *f)
 {
     *f = (struct replica_fields){
         .metadata = replica_field(SCHEMA_CORE_V1_POD, "metadata"),
+        .spec = replica_field(SCHEMA_CORE_V1_POD, "spec"),
         .status = replica_field(SCHEMA_CORE_V1_POD, "status"),
+        .node = replica_field(SCHEMA_CORE_V1_POD_SPEC, "nodeName"),
         .labels = replica_field(SCHEMA_META_V1_OBJECT_META, "labels"),
         .owners = replica_field(SCHEMA_META_V1_OBJECT_META, "ownerReferences"),
         .deletion = replica_field(SCHEMA_META_V1_OBJECT_META, "deletionTimestamp"),
@@ -66,7 +68,10 @@ void replica_look(const struct replica_fields *f, const struct object *pod,
     const struct value *phase = value_member(status, f->phase);
     const struct value *owners = value_member(meta, f->owners);
     bool ended = value_is_text(phase, "Succeeded") || value_is_text(phase, "Failed");
+    const struct value *node = value_member(value_member(&pod->root, f->spec), f->node);
     *out = (struct replica_look){.labels = value_member(meta, f->labels),
+                                 .phase = phase,
+                                 .node = value_slice(node),
                                  .ready_s = INSTANT_UNSET,
                                  .deleted = value_member(meta, f->deletion) != NULL};
     out->active = !ended && !out->deleted;
@@ -138,23 +143,20 @@ static bool rank_is_sidecar(const struct object *pod, struct slice name)
     return false;
 }
 
-void rank_read(struct rank_pod *r, const struct object *pod)
+void rank_read(struct rank_pod *r, const struct replica_fields *f, const struct object *pod)
 {
     const struct schema_type *t = schema_type(SCHEMA_CORE_V1_CONTAINER_STATUS);
-    const struct value *phase = object_get(pod, "status.phase");
+    struct replica_look look;
+    replica_look(f, pod, &look);
     *r = (struct rank_pod){.pod = pod,
                            .uid = object_text(pod, "metadata.uid"),
-                           .node = object_text(pod, "spec.nodeName"),
+                           .node = look.node,
                            .cost = rank_cost(pod),
                            .created_s =
                                object_int(pod, "metadata.creationTimestamp", INSTANT_UNSET)};
-    r->phase = phase == NULL || value_is_text(phase, "Pending") ? 0
-               : value_is_text(phase, "Unknown")                ? 1
-                                                                : 2;
-    struct replica_fields fields;
-    struct replica_look look;
-    replica_fields_init(&fields);
-    replica_look(&fields, pod, &look);
+    r->phase = look.phase == NULL || value_is_text(look.phase, "Pending") ? 0
+               : value_is_text(look.phase, "Unknown")                     ? 1
+                                                                          : 2;
     r->ready = look.ready;
     r->ready_s = look.ready_s;
     const struct value *list = object_get(pod, "status.containerStatuses");

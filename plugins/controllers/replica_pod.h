@@ -14,13 +14,15 @@ bool replica_pod_ended(const struct object *pod);
 /* What a controller of a thousand pods asks of each of them, again and again: read in one go, by
  * the numbers of fields instead of their names. */
 struct replica_fields {
-    uint16_t metadata, status, labels, owners, deletion, phase, conditions;
+    uint16_t metadata, spec, status, labels, owners, deletion, node, phase, conditions;
     uint16_t condition_type, condition_status, condition_since, owner_uid, owner_controller;
 };
 void replica_fields_init(struct replica_fields *f);
 
 struct replica_look {
     const struct value *labels;
+    const struct value *phase;
+    struct slice node;      /* spec.nodeName */
     struct slice owner_uid; /* of the controlling owner; empty = nobody's */
     bool active;            /* as replica_pod_active */
     bool deleted;           /* has a deletionTimestamp */
@@ -47,7 +49,7 @@ struct rank_pod {
     int64_t restarts, init_restarts; /* largest of its containers */
 };
 /* Reads all but `together`; texts point into the pod. */
-void rank_read(struct rank_pod *r, const struct object *pod);
+void rank_read(struct rank_pod *r, const struct replica_fields *f, const struct object *pod);
 /* Negative: a goes before b. now_us: since 1970, for ages compared by their magnitude. */
 int rank_compare(const struct rank_pod *a, const struct rank_pod *b, int64_t now_us);
 /* First to go first. */

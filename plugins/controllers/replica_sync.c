@@ -365,10 +365,12 @@ static int replica_by_node(const void *a, const void *b)
 static int replica_count_node(void *data, const struct object *pod)
 {
     struct replica_nodes *n = data;
-    struct slice node = object_text(pod, "spec.nodeName");
+    struct replica_look look;
     size_t low = 0;
     size_t high = n->count;
-    if (!replica_pod_active(pod)) {
+    replica_look(&n->c->fields, pod, &look);
+    struct slice node = look.node;
+    if (!look.active) {
         return 0;
     }
     while (low < high) {
@@ -424,7 +426,7 @@ static bool replica_shrink(struct replica_sync *s, const struct replica_gather *
         return false;
     }
     for (size_t i = 0; i < g->count; i++) {
-        rank_read(&pods[i], g->pods[i]);
+        rank_read(&pods[i], &s->c->fields, g->pods[i]);
     }
     if (count < g->count) {
         if (!replica_count_together(s, pods, g->count)) {

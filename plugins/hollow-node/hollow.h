@@ -60,6 +60,16 @@ struct hollow {
     struct hashmap pods; /* pods.c */
 };
 
+/* A key that cannot be remembered would be missed for ever, so the term ends: the next one is told
+ * of everything. reason: what works_add returned. */
+static inline void hollow_check(const struct hollow *h, int reason)
+{
+    if (reason != 0 && reason != KVP_STOPPED) {
+        /* In parentheses: test frameworks have a macro fail. */
+        (h->host->fail)(h->term.ctx, "a change could not be remembered: out of memory");
+    }
+}
+
 static inline struct podlife_now hollow_now(const struct hollow *h)
 {
     return (struct podlife_now){.ms = h->host->now_ms(h->ctx),

@@ -65,7 +65,7 @@ static void node_wake(struct hollow_node *n, bool started)
     if (h->node_works == NULL) {
         return;
     }
-    (void)works_add(h->node_works, slice_str(n->name));
+    hollow_check(h, works_add(h->node_works, slice_str(n->name)));
     if (started) {
         hollow_pods_wake(h, n);
     }
@@ -342,7 +342,7 @@ static void node_changed(void *data, const struct object *before, const struct o
                 kvp_f_str("node", n->name));
         node_wake(n, !stop);
     } else if (before == NULL) {
-        (void)works_add(h->node_works, slice_str(n->name));
+        hollow_check(h, works_add(h->node_works, slice_str(n->name)));
         hollow_pods_wake(h, n);
     }
 }
@@ -351,7 +351,7 @@ static void nodes_synced(void *data)
 {
     struct hollow *h = data;
     for (size_t i = 0; i < h->node_count; i++) {
-        (void)works_add(h->node_works, slice_str(h->nodes[i]->name));
+        hollow_check(h, works_add(h->node_works, slice_str(h->nodes[i]->name)));
     }
 }
 

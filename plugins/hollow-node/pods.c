@@ -204,7 +204,7 @@ static void pod_changed(void *data, const struct object *before, const struct ob
     struct hollow *h = data;
     const struct object *o = now != NULL ? now : before;
     if (hollow_node_find(h, object_text(o, "spec.nodeName")) != NULL) {
-        (void)works_add_object(h->pod_works, o);
+        hollow_check(h, works_add_object(h->pod_works, o));
     }
 }
 
@@ -215,15 +215,15 @@ static void index_node(void *data, const struct object *o, struct index_emit *em
 
 static int wake(void *data, const struct object *o)
 {
-    (void)works_add_object(data, o);
+    struct hollow *h = data;
+    hollow_check(h, works_add_object(h->pod_works, o));
     return 0;
 }
 
 void hollow_pods_wake(struct hollow *h, const struct hollow_node *n)
 {
     if (h->pod_works != NULL) {
-        (void)informer_by_index(h->pod_informer, INDEX_NODE, slice_str(n->name), wake,
-                                h->pod_works);
+        (void)informer_by_index(h->pod_informer, INDEX_NODE, slice_str(n->name), wake, h);
     }
 }
 

@@ -43,11 +43,14 @@ void callback_leave(struct instance *in)
     atomic_fetch_add_explicit(&in->callbacks, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&in->callback_ns, ns, memory_order_relaxed);
     times_add(&in->times, ns);
-    if (ns / 1000000u > PLUGIN_CALLBACK_MS_MAX) {
+    uint64_t budget_ms = in->frozen || in->descriptor->lanes == KVP_LANE_LOOP
+                             ? PLUGIN_CALLBACK_MS_MAX
+                             : PLUGIN_INIT_MS_MAX;
+    if (ns / 1000000u > budget_ms) {
         atomic_fetch_add_explicit(&in->callbacks_slow, 1, memory_order_relaxed);
         LOG(LOG_WARN, "a plugin's callback took too long: move its work to offload",
             F_STR("plugin", in->name), F_STR("callback", what),
-            F_MS("took", (double)ns / 1000000.0), F_UINT("budget-ms", PLUGIN_CALLBACK_MS_MAX));
+            F_MS("took", (double)ns / 1000000.0), F_UINT("budget-ms", budget_ms));
     }
 }
 

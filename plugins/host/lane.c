@@ -1,6 +1,7 @@
 /* lane.c - the mailbox, the timers, and the driver that has no loop. lane_uv.c has the others. */
 #include "plugins/host/lane.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -9,13 +10,22 @@
 /* ---- messages and timers -----------------------------------------------------------------------
  */
 
-/* Under the lock, so that dead means dead. One wake until the lane looks. */
+/* Under the lock. true: the caller wakes the lane, once it is outside: the lane would only wait for
+ * the lock. One wake until the lane looks. */
+static bool lane_must_wake(struct lane *l)
+{
+    if (l->waking) {
+        return false;
+    }
+    l->waking = true;
+    atomic_fetch_add(&l->wakers, 1);
+    return true;
+}
+
 static void lane_wake(struct lane *l)
 {
-    if (!l->waking) {
-        l->waking = true;
-        l->driver->wake(l);
-    }
+    l->driver->wake(l);
+    atomic_fetch_sub(&l->wakers, 1);
 }
 
 static bool lane_add(struct lane *l, struct lane_msg *m, bool wake)
@@ -31,11 +41,14 @@ static bool lane_add(struct lane *l, struct lane_msg *m, bool wake)
         }
         l->last = m;
         nudge = !l->waking;
-        if (wake) {
-            lane_wake(l);
-        }
+        wake = wake && lane_must_wake(l);
+    } else {
+        wake = false;
     }
     pthread_mutex_unlock(&l->lock);
+    if (wake) {
+        lane_wake(l);
+    }
     return nudge;
 }
 
@@ -52,10 +65,11 @@ bool lane_post_quietly(struct lane *l, struct lane_msg *m)
 void lane_nudge(struct lane *l)
 {
     pthread_mutex_lock(&l->lock);
-    if (l->first != NULL && !l->dead) {
+    bool wake = l->first != NULL && !l->dead && lane_must_wake(l);
+    pthread_mutex_unlock(&l->lock);
+    if (wake) {
         lane_wake(l);
     }
-    pthread_mutex_unlock(&l->lock);
 }
 
 /* The whole mailbox at once, so that the lock is taken once per batch. */
@@ -93,12 +107,15 @@ static void lane_arm(struct lane *l)
 
 static void lane_fire(struct lane *l)
 {
-    size_t left = l->timers.len; /* those set by callbacks for "now" wait for the next turn */
     uint64_t now = lane_now(l);
     struct heap_node *n;
-    while (left-- > 0 && (n = heap_min(&l->timers)) != NULL && (uint64_t)n->key <= now) {
-        heap_remove(&l->timers, n);
+    l->round++;
+    while ((n = heap_min(&l->timers)) != NULL && (uint64_t)n->key <= now) {
         struct lane_timer *t = LIST_ENTRY(n, struct lane_timer, node);
+        if (t->round == l->round) {
+            break; /* set by a callback for "now": it waits for the next turn */
+        }
+        heap_remove(&l->timers, n);
         t->fire(t);
     }
 }
@@ -119,6 +136,9 @@ bool lane_turn(struct lane *l)
     }
     lane_fire(l);
     if (l->closing && !more) {
+        if (atomic_load(&l->wakers) > 0) {
+            return true; /* somebody whose message is done is about to touch it once more */
+        }
         l->driver->close(l);
         return false;
     }
@@ -130,6 +150,7 @@ bool lane_turn(struct lane *l)
 bool lane_timer_set(struct lane *l, struct lane_timer *t, uint64_t at_ms)
 {
     uint64_t before = lane_next_ms(l);
+    t->round = l->round;
     if (!heap_set(&l->timers, &t->node, (int64_t)at_ms)) {
         return false;
     }
@@ -182,6 +203,9 @@ void lane_close(struct lane *l, void (*cb)(void *data), void *data)
     l->on_closed = cb;
     l->closed_data = data;
     if (l->dead) {
+        while (atomic_load(&l->wakers) > 0) {
+            sched_yield(); /* an eventfd is being written */
+        }
         l->closing = true; /* its own thread: nothing else is waited for */
         l->driver->close(l);
         return;

@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "base/heap.h"
 #include "base/rand.h"
+#include "base/wake.h"
 
 /* Belongs to the lane from lane_post until run begins; run may free or post it again. */
 struct lane_msg {
@@ -33,6 +34,7 @@ struct lane_msg {
 struct lane_timer {
     struct heap_node node;
     void (*fire)(struct lane_timer *t); /* not set any more when it runs */
+    uint32_t round;                     /* of the lane, when it was set */
 };
 static inline bool lane_timer_is_set(const struct lane_timer *t)
 {
@@ -43,7 +45,7 @@ struct lane;
 
 /* How a lane is driven. */
 struct lane_driver {
-    void (*wake)(struct lane *l);                /* any thread: call lane_turn soon */
+    void (*wake)(struct lane *l);                /* any thread, no lock: call lane_turn soon */
     void (*arm)(struct lane *l, uint64_t at_ms); /* call lane_turn then; UINT64_MAX = never */
     uint64_t (*now_ms)(struct lane *l);          /* any thread */
     uint64_t (*wall_us)(struct lane *l);         /* any thread */
@@ -56,8 +58,10 @@ struct lane {
     pthread_mutex_t lock; /* guards first, last and waking */
     struct lane_msg *first;
     struct lane_msg *last;
-    bool waking; /* the driver was told and the lane has not looked yet */
+    bool waking;        /* the driver was told and the lane has not looked yet */
+    atomic_uint wakers; /* posters that are telling the driver: the lane stays until they have */
     struct heap timers;
+    uint32_t round;   /* of firing timers */
     atomic_bool dead; /* abandoned: posts are dropped */
     bool closing;
     struct lane_msg closer;
@@ -65,8 +69,9 @@ struct lane {
     void *closed_data;
     /* loop and thread */
     uv_loop_t *loop;
-    uv_async_t async;
+    struct wake mail;
     uv_timer_t timer;
+    uint64_t armed_ms; /* when timer fires; UINT64_MAX = never */
     uv_idle_t idle;
     int handles;
     uv_thread_t thread;

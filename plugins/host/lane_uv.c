@@ -1,8 +1,8 @@
 /* lane_uv.c - lanes on a uv loop: one that is there already, or one in a thread of its own.
  *
- * A wake is a uv_async_send; libuv merges those that come before the loop looks, and lane_post only
- * wakes for the first message of a batch. A turn is bounded, and an idle handle keeps the loop
- * going while more waits, so that a busy plugin does not hold up its neighbours on a shared loop.
+ * lane_post wakes for the first message of a batch only, by an eventfd. A turn is bounded, and
+ * while more waits an idle handle runs the next one in the loop's next round, so that a busy plugin
+ * does not hold up its neighbours on a shared loop.
  */
 #include <string.h>
 
@@ -14,9 +14,11 @@
 /* Deep enough for any plugin; the default of a thread may be 8 MiB of address space. */
 #define LANE_STACK_BYTES (1024u * 1024u)
 
-static void uv_lane_idle(uv_idle_t *handle)
+static void uv_lane_turn(struct lane *l);
+
+static void uv_lane_on_idle(uv_idle_t *handle)
 {
-    (void)handle; /* it only keeps poll from waiting */
+    uv_lane_turn(handle->data);
 }
 
 static void uv_lane_turn(struct lane *l)
@@ -26,30 +28,35 @@ static void uv_lane_turn(struct lane *l)
         return;
     }
     if (more) {
-        uv_idle_start(&l->idle, uv_lane_idle);
-        uv_async_send(&l->async);
+        uv_idle_start(&l->idle, uv_lane_on_idle);
     } else {
         uv_idle_stop(&l->idle);
     }
 }
 
-static void uv_lane_on_async(uv_async_t *handle)
+static void uv_lane_on_mail(struct wake *w)
 {
-    uv_lane_turn(handle->data);
+    uv_lane_turn(w->data);
 }
 
 static void uv_lane_on_timer(uv_timer_t *handle)
 {
-    uv_lane_turn(handle->data);
+    struct lane *l = handle->data;
+    l->armed_ms = UINT64_MAX;
+    uv_lane_turn(l);
 }
 
 static void uv_lane_wake(struct lane *l)
 {
-    uv_async_send(&l->async);
+    wake_send(&l->mail);
 }
 
 static void uv_lane_arm(struct lane *l, uint64_t at_ms)
 {
+    if (at_ms == l->armed_ms) {
+        return;
+    }
+    l->armed_ms = at_ms;
     if (at_ms == UINT64_MAX) {
         uv_timer_stop(&l->timer);
         return;
@@ -87,11 +94,11 @@ static void uv_lane_on_handle_closed(uv_handle_t *handle)
 
 static void uv_lane_close(struct lane *l)
 {
-    if (uv_is_closing((uv_handle_t *)&l->async)) {
+    if (uv_is_closing((uv_handle_t *)&l->idle)) {
         return;
     }
     l->handles = 3;
-    uv_close((uv_handle_t *)&l->async, uv_lane_on_handle_closed);
+    wake_close(&l->mail, uv_lane_on_handle_closed);
     uv_close((uv_handle_t *)&l->timer, uv_lane_on_handle_closed);
     uv_close((uv_handle_t *)&l->idle, uv_lane_on_handle_closed);
 }
@@ -105,13 +112,14 @@ static const struct lane_driver uv_driver = {.wake = uv_lane_wake,
 
 static int uv_lane_open(struct lane *l, uv_loop_t *loop, struct errmsg *e)
 {
-    int rv = uv_async_init(loop, &l->async, uv_lane_on_async);
+    int rv = wake_init(&l->mail, loop, uv_lane_on_mail, l);
     if (rv != 0) {
         return errmsg_set(e, ERR_IO, "a plugin's mailbox: %s", uv_strerror(rv));
     }
     uv_timer_init(loop, &l->timer);
     uv_idle_init(loop, &l->idle);
-    l->async.data = l->timer.data = l->idle.data = l;
+    l->timer.data = l->idle.data = l;
+    l->armed_ms = UINT64_MAX;
     pthread_mutex_init(&l->lock, NULL);
     heap_init(&l->timers);
     l->loop = loop;

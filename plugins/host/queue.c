@@ -371,7 +371,9 @@ static void queue_wake(struct scope_part *p)
     struct kvp_queue *q = (struct kvp_queue *)p;
     queue_take_due(q);
     q->pumping = true;
-    for (uint32_t i = 0; i < PLUGIN_QUEUE_SLICE; i++) {
+    /* A key that comes again at once waits for the next wake: others get their turn before it. */
+    size_t most = q->waiting < PLUGIN_QUEUE_SLICE ? q->waiting : PLUGIN_QUEUE_SLICE;
+    for (size_t i = 0; i < most; i++) {
         if (q->part.closed || q->paused || q->processing >= q->args.parallel ||
             list_empty(&q->line)) {
             break;

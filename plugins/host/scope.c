@@ -73,7 +73,9 @@ void scope_end(struct scope *s)
 {
     s->ended = true;
     while (!list_empty(&s->open)) {
-        part_close(LIST_ENTRY(s->open.next, struct scope_part, link));
+        struct scope_part *p = LIST_ENTRY(s->open.next, struct scope_part, link);
+        p->ended = true;
+        part_close(p);
     }
     if (s->pulse != NULL) {
         s->host->timer_cancel(s->pulse);
@@ -135,8 +137,12 @@ int part_enter(const struct scope_part *p, const char *call)
     return s->enter(s->ctx);
 }
 
-bool part_may_close(const struct scope_part *p, const char *call)
+bool part_may_close(struct scope_part *p, const char *call)
 {
+    if (p->ended) {
+        p->ended = false; /* a second time is a mistake */
+        return false;
+    }
     int reason = part_enter(p, call);
     return reason == 0 || (reason == KVP_STOPPED && !p->closed);
 }

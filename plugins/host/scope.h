@@ -62,7 +62,8 @@ struct scope_part {
     uint32_t holds;
     bool closed;
     bool cleared;
-    bool late; /* no timer could be made: the pulse wakes it */
+    bool late;  /* no timer could be made: the pulse wakes it */
+    bool ended; /* closed by the end of its context, and not by its owner yet */
 };
 
 /* host, enter, misuse, keep_dead are set by the caller before. Allocates nothing. */
@@ -80,8 +81,9 @@ void *part_new(struct scope *s, const struct scope_kind *kind, size_t size, int 
 /* 0 when `call` may be made on p now; else the reason to return. */
 int part_enter(const struct scope_part *p, const char *call);
 /* May `call` close p now? Also while its context is about to end: what is closed calls back no
- * more, so whoever closed it may free what its callbacks use. */
-bool part_may_close(const struct scope_part *p, const char *call);
+ * more, so whoever closed it may free what its callbacks use. Once the context has ended there is
+ * nothing left to close, and nothing wrong with it. */
+bool part_may_close(struct scope_part *p, const char *call);
 /* kind->wake runs at this time (now_ms's clock) or earlier, in a callback of its own. Cannot fail:
  * without memory for a timer it runs at the next pulse (PLUGIN_PULSE_MS). */
 void part_wake(struct scope_part *p, uint64_t at_ms);

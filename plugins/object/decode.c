@@ -316,6 +316,9 @@ static int decode_member(struct decoder *d, const struct schema_type *t, size_t 
         rc = scan_literal(&d->s, "null");
     } else if (c == 0 || strchr("{[\"tf-0123456789", c) == NULL) {
         rc = scan_refuse(&d->s, "looking for beginning of value");
+    } else if (d->lean && f->kind == SCHEMA_MESSAGE &&
+               schema_field_type(f) == schema_type(SCHEMA_META_V1_MANAGED_FIELDS_ENTRY)) {
+        rc = scan_skip(&d->s, d->depth);
     } else {
         rc = decode_field(d, f, &v);
     }
@@ -426,8 +429,9 @@ static int decode_root(struct decoder *d, const struct schema_type *type, struct
     return rc;
 }
 
-int decode_json(struct slice json, const struct schema_type *type, struct arena *arena,
-                struct value *out, struct decode_report *report, struct errmsg *e)
+static int decode_whole(struct slice json, const struct schema_type *type, struct arena *arena,
+                        bool lean, struct value *out, struct decode_report *report,
+                        struct errmsg *e)
 {
     if (report != NULL) {
         *report = (struct decode_report){0};
@@ -447,6 +451,7 @@ int decode_json(struct slice json, const struct schema_type *type, struct arena 
     d.s = (struct scan){.p = p, .end = p + copy.len, .arena = arena, .e = &d.syntax};
     d.arena = arena;
     d.report = report;
+    d.lean = lean;
     d.stack = NULL;
     d.stack_len = d.stack_cap = 0;
     d.wrong_type = false;
@@ -466,6 +471,18 @@ int decode_json(struct slice json, const struct schema_type *type, struct arena 
     }
     *out = root;
     return 0;
+}
+
+int decode_json(struct slice json, const struct schema_type *type, struct arena *arena,
+                struct value *out, struct decode_report *report, struct errmsg *e)
+{
+    return decode_whole(json, type, arena, false, out, report, e);
+}
+
+int decode_json_lean(struct slice json, const struct schema_type *type, struct arena *arena,
+                     struct value *out, struct errmsg *e)
+{
+    return decode_whole(json, type, arena, true, out, NULL, e);
 }
 
 int decode_type_meta(struct slice json, struct arena *arena, struct slice *api_version,

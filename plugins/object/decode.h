@@ -27,6 +27,10 @@ struct decode_report {
  * ERR_TOO_DEEP, ERR_REQUEST_TOO_LARGE; ERR_NOMEM. *out is set on success only. */
 int decode_json(struct slice json, const struct schema_type *type, struct arena *arena,
                 struct value *out, struct decode_report *report, struct errmsg *e);
+/* The same, not strict and without any managedFields, which are checked to be JSON and left out:
+ * for who only looks at objects. They are a third of a pod. */
+int decode_json_lean(struct slice json, const struct schema_type *type, struct arena *arena,
+                     struct value *out, struct errmsg *e);
 /* Reads apiVersion and kind of an object without decoding the rest (texts in the arena, empty when
  * missing). Returns as decode_json. */
 int decode_type_meta(struct slice json, struct arena *arena, struct slice *api_version,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plugins/object/texts.h"
+
 #define NAME_BASE_MAX 58u /* of generateName: five letters follow */
 
 static bool metadata_counts(const struct object *o)
@@ -124,23 +126,31 @@ int metadata_mark_deleted(struct object *o, int64_t now_seconds, int64_t grace_s
                                      : rc;
 }
 
-size_t metadata_dedupe_owners(struct object *o)
+int metadata_dedupe_owners(struct object *o, struct buf *uids, size_t *dropped)
 {
     const struct schema_type *t = schema_type(SCHEMA_META_V1_OWNER_REFERENCE);
     struct value *list = object_get(o, "metadata.ownerReferences");
-    size_t dropped = 0;
-    for (size_t i = 1; i < value_len(list);) {
+    size_t n = value_len(list);
+    size_t kept = 0;
+    struct texts seen;
+    *dropped = 0;
+    if (n < 2) {
+        return 0;
+    }
+    if (texts_init(&seen, o->arena, n) != 0) {
+        return ERR_NOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
         struct slice uid = value_slice(value_find(t, &list->items[i], "uid"));
-        bool twin = false;
-        for (size_t k = 0; k < i && !twin; k++) {
-            twin = slice_eq(value_slice(value_find(t, &list->items[k], "uid")), uid);
-        }
-        if (twin) {
-            value_remove_item(list, i);
-            dropped++;
-        } else {
-            i++;
+        size_t *times = texts_put(&seen, uid);
+        if (++*times == 1) {
+            list->items[kept++] = list->items[i];
+        } else if (*times == 2 && uids != NULL) { /* told once, however many there are */
+            buf_append_str(uids, uids->len > 0 ? ", " : "");
+            buf_append_slice(uids, uid);
         }
     }
-    return dropped;
+    *dropped = n - kept;
+    list->len = (uint32_t)kept;
+    return 0;
 }

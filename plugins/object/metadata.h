@@ -24,7 +24,8 @@ int metadata_prepare_update(struct object *new, const struct object *old);
 /* Marks an object as being deleted, gone by now + grace; generation grows by one if it is counted.
  * 0 or ERR_NOMEM. */
 int metadata_mark_deleted(struct object *o, int64_t now_seconds, int64_t grace_seconds);
-/* Drops owner references that repeat an earlier one's uid; returns how many. */
-size_t metadata_dedupe_owners(struct object *o);
+/* Drops owner references that repeat an earlier one's uid. *dropped: how many; their uids, each
+ * once and with commas between, are appended to uids (may be NULL). 0 or ERR_NOMEM. */
+int metadata_dedupe_owners(struct object *o, struct buf *uids, size_t *dropped);
 
 #endif

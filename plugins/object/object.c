@@ -384,6 +384,13 @@ int object_decode(struct object *o, const struct schema_type *type, struct arena
     return decode_json(json, type, arena, &o->root, report, e);
 }
 
+int object_decode_lean(struct object *o, const struct schema_type *type, struct arena *arena,
+                       struct slice json, struct errmsg *e)
+{
+    *o = (struct object){.type = type, .root = value_empty(VALUE_MESSAGE), .arena = arena};
+    return decode_json_lean(json, type, arena, &o->root, e);
+}
+
 void object_encode(const struct object *o, struct buf *out)
 {
     encode_json(o->type, &o->root, out);

@@ -30,6 +30,9 @@ int object_new(struct object *o, const struct schema_type *type, struct arena *a
 /* Decodes JSON (see decode_json) into an object of a type. */
 int object_decode(struct object *o, const struct schema_type *type, struct arena *arena,
                   struct slice json, struct decode_report *report, struct errmsg *e);
+/* The same without managedFields (see decode_json_lean). */
+int object_decode_lean(struct object *o, const struct schema_type *type, struct arena *arena,
+                       struct slice json, struct errmsg *e);
 /* Appends the JSON; out->failed tells of a failure. */
 void object_encode(const struct object *o, struct buf *out);
 /* A deep copy in another arena. 0 or ERR_NOMEM. */

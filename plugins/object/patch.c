@@ -27,25 +27,39 @@ static int patch_without_nulls(const struct value *patch, struct arena *arena, s
     return 0;
 }
 
+void patch_drop(struct value *at)
+{
+    if (at != NULL) {
+        at->kind = VALUE_GONE;
+    }
+}
+
+int patch_finish_map(struct value *doc, const struct value *added, struct arena *arena)
+{
+    value_map_sweep(doc);
+    return value_map_add(arena, doc, added);
+}
+
 int patch_apply_merge(struct value *doc, const struct value *patch, struct arena *arena,
                       struct errmsg *e)
 {
     if (patch->kind != VALUE_MAP || doc->kind != VALUE_MAP) {
         return patch_without_nulls(patch, arena, doc);
     }
+    struct value added = value_empty(VALUE_MAP);
     for (size_t i = 0; i < patch->len; i++) {
         struct slice key = value_map_key(patch, i);
         const struct value *v = value_map_at(patch, i);
         struct value *at = value_map_get(doc, key);
         int rc = 0;
         if (v->kind == VALUE_NULL) {
-            value_map_remove(doc, key);
+            patch_drop(at);
         } else if (at != NULL) {
             rc = patch_apply_merge(at, v, arena, e);
         } else {
             struct value copy;
             rc = patch_without_nulls(v, arena, &copy);
-            if (rc == 0 && value_map_set(arena, doc, key, copy) == NULL) {
+            if (rc == 0 && value_map_push(arena, &added, key, copy) == NULL) {
                 rc = ERR_NOMEM;
             }
         }
@@ -53,7 +67,7 @@ int patch_apply_merge(struct value *doc, const struct value *patch, struct arena
             return rc;
         }
     }
-    return 0;
+    return patch_finish_map(doc, &added, arena);
 }
 
 static int patch_apply(const struct schema_type *type, enum patch_kind kind, struct value *doc,

@@ -13,6 +13,8 @@
 #define PATCH_COPY_BYTES_MAX (3u * 1024u * 1024u)
 /* Items compared while lists of one strategic patch merge: lists of some thousand items. */
 #define PATCH_COMPARISONS_MAX 100000000u
+/* Items that make place while a JSON patch changes lists and maps, and bytes that it moves. */
+#define PATCH_MOVES_MAX 32000000u
 
 enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
 
@@ -26,6 +28,12 @@ enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
 int object_patch(const struct object *current, enum patch_kind kind, struct slice patch,
                  struct arena *arena, struct object *out, struct decode_report *report,
                  struct errmsg *e);
+
+/* What a merge does to a map all at once, since each pair by itself would move all behind it: pairs
+ * that go are marked (at NULL: there is none), those that come are pushed to a map of their own.
+ * Then both is done to the document. 0 or ERR_NOMEM. */
+void patch_drop(struct value *at);
+int patch_finish_map(struct value *doc, const struct value *added, struct arena *arena);
 
 /* The parts, on untyped trees; doc is changed in place, on failure it is half-way. patch is not
  * changed, its texts are shared. */

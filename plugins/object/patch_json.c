@@ -10,6 +10,7 @@ struct json_patch {
     struct arena *arena;
     struct errmsg *e;
     size_t copied;
+    size_t moved; /* items and pairs that made place, as many as there may have been */
 };
 
 /* One step of a pointer, unescaped. */
@@ -119,6 +120,40 @@ static int patch_missing(struct json_patch *p, const char *operation, struct sli
                       operation, (int)path.len, (const char *)path.data);
 }
 
+/* A change of a long list or map moves what lies behind: 0, or too much of that was done. */
+static int patch_charge(struct json_patch *p, const struct value *parent)
+{
+    p->moved += parent->len;
+    return p->moved <= PATCH_MOVES_MAX
+               ? 0
+               : errmsg_set(p->e, ERR_REQUEST_TOO_LARGE,
+                            "the operations change too large lists or maps too often");
+}
+
+static unsigned patch_depth(const struct value *v)
+{
+    unsigned deepest = 0;
+    if (v->kind < VALUE_LIST) {
+        return 0;
+    }
+    size_t children = v->kind == VALUE_MAP ? 2 * (size_t)v->len : v->len;
+    for (size_t i = 0; i < children; i++) {
+        unsigned depth = patch_depth(&v->items[i]);
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest + 1;
+}
+
+/* Values put into values put into values: the stack bounds how deep a document may become. */
+static int patch_check_depth(struct json_patch *p, struct slice path, const struct value *v)
+{
+    size_t depth = patch_depth(v);
+    for (size_t i = 0; i < path.len; i++) {
+        depth += path.data[i] == '/';
+    }
+    return depth <= OBJECT_DEPTH_MAX ? 0 : errmsg_set(p->e, ERR_TOO_DEEP, "exceeded max depth");
+}
+
 static int patch_add(struct json_patch *p, struct slice path, struct value v)
 {
     struct json_token last;
@@ -130,6 +165,10 @@ static int patch_add(struct json_patch *p, struct slice path, struct value v)
     struct value *parent = pointer_parent(p->doc, path, &last);
     if (parent == NULL) {
         return patch_missing(p, "add", path);
+    }
+    int rc = patch_charge(p, parent);
+    if (rc != 0) {
+        return rc;
     }
     if (parent->kind == VALUE_MAP) {
         struct slice key = arena_dup(p->arena, token_slice(&last));
@@ -152,6 +191,10 @@ static int patch_remove(struct json_patch *p, const char *operation, struct slic
     size_t i;
     if (parent == NULL) {
         return patch_missing(p, operation, path);
+    }
+    int rc = patch_charge(p, parent);
+    if (rc != 0) {
+        return rc;
     }
     if (parent->kind == VALUE_MAP) {
         return value_map_remove(parent, token_slice(&last)) ? 0 : patch_missing(p, operation, path);
@@ -177,20 +220,6 @@ static size_t patch_size(const struct value *v)
     return n;
 }
 
-static unsigned patch_depth(const struct value *v)
-{
-    unsigned deepest = 0;
-    if (v->kind < VALUE_LIST) {
-        return 0;
-    }
-    size_t children = v->kind == VALUE_MAP ? 2 * (size_t)v->len : v->len;
-    for (size_t i = 0; i < children; i++) {
-        unsigned depth = patch_depth(&v->items[i]);
-        deepest = depth > deepest ? depth : deepest;
-    }
-    return deepest + 1;
-}
-
 static int patch_copy(struct json_patch *p, struct slice from, struct slice path)
 {
     const struct value *v = pointer_get(p->doc, from);
@@ -205,7 +234,8 @@ static int patch_copy(struct json_patch *p, struct slice from, struct slice path
                           "%zu, exceeding the limit %u",
                           p->copied, PATCH_COPY_BYTES_MAX);
     }
-    int rc = value_copy_shared(p->arena, v, &copy);
+    int rc = patch_check_depth(p, path, v);
+    rc = rc == 0 ? value_copy_shared(p->arena, v, &copy) : rc;
     return rc != 0 ? rc : patch_add(p, path, copy);
 }
 
@@ -216,7 +246,12 @@ static int patch_move(struct json_patch *p, struct slice from, struct slice path
         return patch_missing(p, "move", from);
     }
     struct value moved = *v;
-    int rc = patch_remove(p, "move", from);
+    p->moved += patch_size(v); /* it is walked, as for a copy */
+    if (p->moved > PATCH_MOVES_MAX) {
+        return errmsg_set(p->e, ERR_REQUEST_TOO_LARGE, "too much is moved");
+    }
+    int rc = patch_check_depth(p, path, v);
+    rc = rc == 0 ? patch_remove(p, "move", from) : rc;
     return rc != 0 ? rc : patch_add(p, path, moved);
 }
 
@@ -243,7 +278,8 @@ static int patch_with_value(struct json_patch *p, const struct value *operation,
                           "value",
                           (int)path.len, (const char *)path.data);
     }
-    int rc = v == NULL ? 0 : value_copy_shared(p->arena, v, &copy);
+    int rc = v == NULL ? 0 : patch_check_depth(p, path, v);
+    rc = rc == 0 && v != NULL ? value_copy_shared(p->arena, v, &copy) : rc;
     if (rc != 0) {
         return rc;
     }
@@ -317,10 +353,6 @@ int patch_apply_json(struct value *doc, const struct value *patch, struct arena 
         int rc = patch_operation(&p, &patch->items[i]);
         if (rc != 0) {
             return rc;
-        }
-        /* Copies into themselves double the depth: the stack bounds what may come of it. */
-        if (p.copied > 0 && patch_depth(doc) > OBJECT_DEPTH_MAX) {
-            return errmsg_set(e, ERR_TOO_DEEP, "exceeded max depth");
         }
     }
     return 0;

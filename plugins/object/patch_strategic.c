@@ -299,6 +299,10 @@ static int retain_keys(struct strategic *s, struct value *doc, const struct valu
     if (keys->kind != VALUE_LIST) {
         return errmsg_set(s->e, ERR_INVALID, "invalid patch format of retainKeys");
     }
+    s->comparisons += (size_t)keys->len * ((size_t)patch->len + doc->len);
+    if (s->comparisons > PATCH_COMPARISONS_MAX) {
+        return errmsg_set(s->e, ERR_REQUEST_TOO_LARGE, "the list of retainKeys is too long");
+    }
     for (size_t i = 0; i < patch->len; i++) {
         struct value key = value_text(value_map_key(patch, i));
         const struct value *v = value_map_at(patch, i);
@@ -320,7 +324,7 @@ static int retain_keys(struct strategic *s, struct value *doc, const struct valu
 
 /* One key that both have. */
 static int merge_both(struct strategic *s, const struct schema_field *f, struct value *at,
-                      const struct value *v, const struct value *order, const struct value *deleted)
+                      const struct value *patch, struct slice key, const struct value *v)
 {
     if (at->kind == VALUE_MAP && v->kind == VALUE_MAP) {
         bool message = f != NULL && f->kind == SCHEMA_MESSAGE && f->shape == SCHEMA_ONE;
@@ -328,29 +332,29 @@ static int merge_both(struct strategic *s, const struct schema_field *f, struct 
     }
     if (at->kind == VALUE_LIST && v->kind == VALUE_LIST && f != NULL &&
         f->patch == SCHEMA_PATCH_MERGE) {
-        return merge_list(s, f, at, v, order, deleted);
+        return merge_list(s, f, at, v, list_directive(patch, order_prefix, key),
+                          list_directive(patch, delete_prefix, key));
     }
     return strip(s, v, at);
 }
 
 static int merge_key(struct strategic *s, const struct schema_type *t, struct value *doc,
-                     const struct value *patch, size_t i)
+                     const struct value *patch, size_t i, struct value *added)
 {
     struct slice key = value_map_key(patch, i);
     const struct value *v = value_map_at(patch, i);
     const struct schema_field *f = t == NULL ? NULL : schema_find(t, key);
     struct value *at = value_map_get(doc, key);
     if (v->kind == VALUE_NULL) {
-        value_map_remove(doc, key);
+        patch_drop(at);
         return 0;
     }
     if (at != NULL) {
-        return merge_both(s, f, at, v, list_directive(patch, order_prefix, key),
-                          list_directive(patch, delete_prefix, key));
+        return merge_both(s, f, at, patch, key, v);
     }
     struct value copy;
     int rc = strip(s, v, &copy);
-    return rc != 0 || value_map_set(s->arena, doc, key, copy) != NULL ? rc : ERR_NOMEM;
+    return rc != 0 || value_map_push(s->arena, added, key, copy) != NULL ? rc : ERR_NOMEM;
 }
 
 /* Directives about lists that the patch does not contain itself. */
@@ -406,11 +410,13 @@ static int merge_map(struct strategic *s, const struct schema_type *t, struct va
     if (keys != NULL) {
         rc = retain_keys(s, doc, patch, keys);
     }
+    struct value added = value_empty(VALUE_MAP);
     for (size_t i = 0; i < patch->len && rc == 0; i++) {
         if (!key_is_directive(value_map_key(patch, i))) {
-            rc = merge_key(s, t, doc, patch, i);
+            rc = merge_key(s, t, doc, patch, i, &added);
         }
     }
+    rc = rc == 0 ? patch_finish_map(doc, &added, s->arena) : rc;
     return rc == 0 ? lone_directives(s, t, doc, patch) : rc;
 }
 

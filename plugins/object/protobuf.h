@@ -29,6 +29,15 @@ void protobuf_wrap(struct slice api_version, struct slice kind, struct slice m, 
  * ERR_NOMEM. *out is set on success only. */
 int decode_protobuf(struct slice bytes, const struct schema_type *t, struct arena *arena,
                     struct value *out, struct errmsg *e);
+/* ---- writing a message by hand; failures are out's ---- */
+/* Begins a field that is a message; protobuf_end, with what this returned, puts its length in
+ * front. */
+size_t protobuf_begin(struct buf *out, unsigned number);
+void protobuf_end(struct buf *out, size_t begin);
+void protobuf_put_bytes(unsigned number, struct slice bytes, struct buf *out);
+/* Also booleans. */
+void protobuf_put_int(unsigned number, int64_t v, struct buf *out);
+
 /* Appends v, a message of type t (NULL: nothing is set in it). Failure is out's. */
 void encode_protobuf(const struct schema_type *t, const struct value *v, struct buf *out);
 

@@ -3,7 +3,7 @@
 
 #include "base/limits.h"
 #include "base/utf8.h"
-#include "plugins/object/decode.h"
+#include "plugins/object/decoder.h"
 #include "plugins/object/encode.h"
 #include "plugins/object/protobuf.h"
 #include "plugins/object/quantity.h"
@@ -311,31 +311,6 @@ static int protobuf_one(struct protobuf_reader *r, const struct schema_field *f,
     return 0;
 }
 
-/* What a map or list holds for a value that was not sent. */
-static struct value protobuf_zero(const struct schema_field *f)
-{
-    switch ((enum schema_kind)f->kind) {
-    case SCHEMA_TEXT:
-        return value_text(slice_of("", 0));
-    case SCHEMA_QUANTITY:
-        return value_text(slice_of("0", 1));
-    case SCHEMA_BYTES:
-        return value_bytes(slice_of("", 0));
-    case SCHEMA_BOOL:
-        return value_bool(false);
-    case SCHEMA_DOUBLE:
-        return (struct value){.kind = VALUE_DOUBLE};
-    case SCHEMA_RAW:
-        return (struct value){.kind = VALUE_RAW, .len = 4, .text = (const uint8_t *)"null"};
-    case SCHEMA_MESSAGE:
-        return value_empty(VALUE_MESSAGE);
-    case SCHEMA_WRAPPER:
-        return value_empty(VALUE_LIST);
-    default:
-        return value_int(0);
-    }
-}
-
 /* An entry of a map: {1 key, 2 value}. */
 static int protobuf_entry(struct protobuf_reader *r, const struct schema_field *f,
                           struct slice bytes, struct value *map)
@@ -357,8 +332,8 @@ static int protobuf_entry(struct protobuf_reader *r, const struct schema_field *
             return rc;
         }
     }
-    v = v.kind == VALUE_NULL ? protobuf_zero(f) : v;
-    return value_map_set(r->arena, map, value_slice(&key), v) == NULL ? protobuf_no_memory(r) : 0;
+    v = v.kind == VALUE_NULL ? decode_zero((enum schema_kind)f->kind) : v;
+    return value_map_push(r->arena, map, value_slice(&key), v) == NULL ? protobuf_no_memory(r) : 0;
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
@@ -419,7 +394,7 @@ static int protobuf_field(struct protobuf_reader *r, const struct schema_type *t
         if (rc != 0) {
             return rc;
         }
-        v = v.kind == VALUE_NULL ? protobuf_zero(f) : v;
+        v = v.kind == VALUE_NULL ? decode_zero((enum schema_kind)f->kind) : v;
         return value_append(r->arena, all, v) == NULL ? protobuf_no_memory(r) : 0;
     }
     rc = protobuf_one(r, f, p, &v);
@@ -453,6 +428,18 @@ static int protobuf_member(struct protobuf_reader *r, const struct schema_type *
     return 0;
 }
 
+/* All entries of the maps of m are there. */
+static int protobuf_sort_maps(struct protobuf_reader *r, const struct value *m)
+{
+    int rc = 0;
+    for (size_t i = 0; i < m->len && rc == 0; i++) {
+        if (m->items[i].kind == VALUE_MAP && value_map_sort(r->arena, &m->items[i]) != 0) {
+            rc = protobuf_no_memory(r);
+        }
+    }
+    return rc;
+}
+
 /* Fields of m whose messages is number `outer` of t; 0: t itself. */
 static int protobuf_message(struct protobuf_reader *r, const struct schema_type *t, unsigned outer,
                             struct slice bytes, struct value *m)
@@ -467,7 +454,7 @@ static int protobuf_message(struct protobuf_reader *r, const struct schema_type 
         rc = wire_read(&bytes, &p) ? protobuf_member(r, t, outer, &p, m) : protobuf_broken(r, t);
     }
     r->depth--;
-    return rc;
+    return rc == 0 && outer == 0 ? protobuf_sort_maps(r, m) : rc;
 }
 
 int decode_protobuf(struct slice bytes, const struct schema_type *t, struct arena *arena,

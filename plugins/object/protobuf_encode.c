@@ -11,14 +11,13 @@
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2 };
 
-static size_t protobuf_begin(struct buf *out, unsigned number)
+size_t protobuf_begin(struct buf *out, unsigned number)
 {
     buf_append_varint(out, TAG(number, WIRE_BYTES));
     return out->len;
 }
 
-/* What was written since begin gets its length in front. */
-static void protobuf_end(struct buf *out, size_t begin)
+void protobuf_end(struct buf *out, size_t begin)
 {
     size_t len = out->len - begin;
     if (out->failed) {
@@ -35,14 +34,14 @@ static void protobuf_end(struct buf *out, size_t begin)
     memcpy(out->data + begin, head, size);
 }
 
-static void protobuf_put_bytes(unsigned number, struct slice bytes, struct buf *out)
+void protobuf_put_bytes(unsigned number, struct slice bytes, struct buf *out)
 {
     buf_append_varint(out, TAG(number, WIRE_BYTES));
     buf_append_varint(out, bytes.len);
     buf_append_slice(out, bytes);
 }
 
-static void protobuf_put_int(unsigned number, int64_t v, struct buf *out)
+void protobuf_put_int(unsigned number, int64_t v, struct buf *out)
 {
     buf_append_varint(out, TAG(number, WIRE_VARINT));
     buf_append_varint(out, (uint64_t)v);

@@ -1,9 +1,10 @@
-/* validate.c - the walk along the schema. */
+/* validate.c - the walk along the schema.
+ *
+ * The functions compare items of a list with each other: a list longer than OBJECT_ITEMS_MAX is
+ * refused where the schema does not allow it more. */
 #include "plugins/object/validate_kinds.h"
 
-/* The functions compare items of a list with each other: a list longer than this is refused where
- * the schema does not allow it more. */
-#define VALIDATE_ITEMS_MAX 2000u
+#include "base/limits.h"
 
 static const struct value validate_nothing = {.kind = VALUE_MESSAGE};
 
@@ -73,7 +74,7 @@ static bool validate_field(struct causes *c, const struct schema_field *f, const
             cause_invalid_int(c, p, v->integer, "must be greater than or equal to %d", f->min);
         }
     }
-    size_t most = f->max_items > 0 ? f->max_items : VALIDATE_ITEMS_MAX;
+    size_t most = f->max_items > 0 ? f->max_items : OBJECT_ITEMS_MAX;
     if (f->shape == SCHEMA_LIST && value_len(v) > most) {
         cause_too_many(c, p, value_len(v), most);
         return false;

@@ -1,7 +1,7 @@
 /* value.c - growing, searching, copying and comparing trees.
  *
  * A container's memory is exactly what decoding needed, so the first change moves it to a place
- * with room for a few more; the old place stays in the arena until that is cleared. */
+ * with room for as many more; the old place stays in the arena until that is cleared. */
 #include "plugins/object/value.h"
 
 #include <string.h>
@@ -9,17 +9,33 @@
 #include "base/err.h"
 
 #define VALUE_ROOM_MIN 4u
-#define VALUE_ROOM_MAX 255u
+#define VALUE_ROOM_MAX 254u
+/* Of a large container, whose room has no place here: its memory is for as many items as the next
+ * power of two that is not below its length. */
+#define VALUE_ROOM_POWER 255u
+#define VALUE_LARGE      128u /* items */
+
+static bool value_has_room(const struct value *c)
+{
+    return c->room == VALUE_ROOM_POWER ? (c->len & (c->len - 1)) != 0 : c->room > 0;
+}
 
 /* Makes place for one more item of `width` values. */
 static bool value_grow(struct arena *a, struct value *c, size_t width)
 {
-    if (c->room > 0) {
+    if (value_has_room(c)) {
         return true;
     }
     size_t room = c->len < VALUE_ROOM_MIN ? VALUE_ROOM_MIN : c->len;
-    room = room > VALUE_ROOM_MAX ? VALUE_ROOM_MAX : room;
-    struct value *items = arena_alloc(a, (c->len + room) * width * sizeof *items);
+    size_t all = c->len + room;
+    if (c->len >= VALUE_LARGE) {
+        room = VALUE_ROOM_POWER;
+        all = 2 * (size_t)VALUE_LARGE;
+        while (all <= c->len) {
+            all *= 2;
+        }
+    }
+    struct value *items = arena_alloc(a, all * width * sizeof *items);
     if (items == NULL) {
         return false;
     }
@@ -40,7 +56,9 @@ static struct value *value_gap(struct arena *a, struct value *c, size_t at, size
     struct value *p = c->items + at * width;
     memmove(p + width, p, (c->len - at) * width * sizeof *p);
     c->len++;
-    c->room--;
+    if (c->room != VALUE_ROOM_POWER) {
+        c->room--;
+    }
     return p;
 }
 
@@ -173,6 +191,89 @@ struct value *value_map_set(struct arena *a, struct value *map, struct slice key
     *p = v;
     p->field = 0;
     return p;
+}
+
+struct value *value_map_push(struct arena *a, struct value *map, struct slice key, struct value v)
+{
+    struct value *p = value_gap(a, map, map->len, 2);
+    if (p == NULL) {
+        return NULL;
+    }
+    p[0] = value_text(key);
+    p[1] = v;
+    p[1].field = 0;
+    return &p[1];
+}
+
+/* Merges two sorted runs of pairs; of the same key the left one comes first. */
+static void value_merge_runs(const struct value *from, size_t left, size_t right, size_t end,
+                             struct value *to)
+{
+    size_t i = left;
+    size_t k = right;
+    for (size_t n = left; n < end; n++) {
+        bool first = k == end || (i < right && slice_cmp(value_slice(&from[2 * i]),
+                                                         value_slice(&from[2 * k])) <= 0);
+        size_t taken = first ? i++ : k++;
+        memcpy(&to[2 * n], &from[2 * taken], 2 * sizeof *to);
+    }
+}
+
+int value_map_sort(struct arena *a, struct value *map)
+{
+    size_t n = map->len;
+    bool sorted = true;
+    for (size_t i = 1; i < n && sorted; i++) {
+        sorted = slice_cmp(value_map_key(map, i - 1), value_map_key(map, i)) < 0;
+    }
+    if (sorted) {
+        return 0;
+    }
+    struct value *from = map->items;
+    struct value *to = arena_alloc(a, 2 * n * sizeof *to);
+    if (to == NULL) {
+        return ERR_NOMEM;
+    }
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t left = 0; left < n; left += 2 * width) {
+            size_t right = left + width < n ? left + width : n;
+            value_merge_runs(from, left, right, right + width < n ? right + width : n, to);
+        }
+        struct value *swap = from;
+        from = to;
+        to = swap;
+    }
+    map->items = from;
+    map->room = 0;
+    map->len = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool twin = i + 1 < n && slice_eq(value_slice(&from[2 * i]), value_slice(&from[2 * i + 2]));
+        if (!twin) {
+            memmove(&from[2 * map->len++], &from[2 * i], 2 * sizeof *from);
+        }
+    }
+    return 0;
+}
+
+int value_map_add(struct arena *a, struct value *map, const struct value *added)
+{
+    for (size_t i = 0; i < added->len; i++) {
+        if (value_map_push(a, map, value_map_key(added, i), *value_map_at(added, i)) == NULL) {
+            return ERR_NOMEM;
+        }
+    }
+    return value_map_sort(a, map);
+}
+
+void value_map_sweep(struct value *map)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < map->len; i++) {
+        if (map->items[2 * i + 1].kind != VALUE_GONE) {
+            memmove(&map->items[2 * kept++], &map->items[2 * i], 2 * sizeof *map->items);
+        }
+    }
+    map->len = (uint32_t)kept;
 }
 
 bool value_map_remove(struct value *map, struct slice key)

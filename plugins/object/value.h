@@ -33,7 +33,7 @@ enum value_kind {
 
 struct value {
     uint8_t kind;   /* enum value_kind */
-    uint8_t room;   /* of containers: unused places behind the last item (pairs of a map) */
+    uint8_t room;   /* of containers: unused places behind the last item (value.c) */
     uint16_t field; /* inside a message: number of its field in the type's array */
     uint32_t len;   /* bytes, or items (pairs of a map) */
     union {
@@ -112,6 +112,16 @@ static inline struct value *value_map_cget(const struct value *map, const char *
 }
 /* Sets a key; the key's bytes are kept, not copied. NULL when out of memory. */
 struct value *value_map_set(struct arena *a, struct value *map, struct slice key, struct value v);
+/* For many pairs at once: puts one at the end, whatever its key; the map is none until
+ * value_map_sort, which keeps the last pair of each key. The key's bytes are kept. NULL, ERR_NOMEM:
+ * out of memory. */
+struct value *value_map_push(struct arena *a, struct value *map, struct slice key, struct value v);
+int value_map_sort(struct arena *a, struct value *map);
+/* Puts all pairs of another map, none of whose keys this one has. 0 or ERR_NOMEM. */
+int value_map_add(struct arena *a, struct value *map, const struct value *added);
+/* Takes away all pairs of whose values the kind was set to VALUE_GONE. */
+#define VALUE_GONE 0xffu
+void value_map_sweep(struct value *map);
 /* False when the key was not there. */
 bool value_map_remove(struct value *map, struct slice key);
 static inline struct slice value_map_key(const struct value *map, size_t i)

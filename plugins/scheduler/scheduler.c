@@ -160,7 +160,7 @@ static void scheduler_stop(void *self, int32_t reason)
     s->current = NULL;
     s->begun = false;
     s->bindings = 0;
-    s->alarm = (struct alarm){0}; /* has ended with the term, as all that was opened in it */
+    alarm_close(&s->alarm);
     recorder_close(s->recorder);
     s->recorder = NULL;
     sched_queue_close(&s->queue);

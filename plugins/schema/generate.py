@@ -724,7 +724,8 @@ def main():
             check_field(field)
     for file in files.values():
         for kind in file.kinds:
-            check_kind(files, kind)
+            if kind.type.flat is not None:  # else it was defined twice, which has been said
+                check_kind(files, kind)
     spread_work(every)
     if complaints:
         print("\n".join(dict.fromkeys(complaints)), file=sys.stderr)

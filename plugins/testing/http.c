@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "base/limits.h"
 #include "include/kvplugin-test.h"
 #include "plugins/testing/world.h"
 
@@ -288,6 +289,13 @@ int t_call_http_respond(struct kvp_http *x, uint32_t status, const struct kvp_pa
     if (x->status != 0 || x->finished || status < 200 || status > 599) {
         misuse("http_respond: a second time, or with status %u (KVP_INVALID)", status);
         return KVP_INVALID;
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += headers[i].name.len + headers[i].value.len + 2;
+    }
+    if (count > PLUGIN_HTTP_HEADERS_MAX || bytes > PLUGIN_HTTP_HEADER_BYTES_MAX) {
+        return KVP_TOO_LARGE; /* as the host has it */
     }
     uint64_t left = quiet_begin();
     struct kvp_pair *copies = arena_zalloc(&x->memory, (count + 1) * sizeof(*copies));

@@ -406,8 +406,7 @@ static void world_start(void)
         callback_end();
     }
     if (status != 0) {
-        ctx_end(w->leading);
-        w->leading = NULL;
+        world_stop(KVP_INTERNAL);
         world_start_later();
     } else {
         w->started = true;

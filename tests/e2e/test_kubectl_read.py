@@ -6,22 +6,18 @@ import contextlib
 import json
 import os
 import re
-import selectors
-import shutil
 import ssl
-import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
+import kubectl  # noqa: E402
 from kvdtest import ROOT, Server, Tally, equal, free_ports  # noqa: E402
 
 PLUGIN = os.path.join(os.environ.get("PLUGINS", os.path.join(ROOT, "build/plugins")), "apiserver.so")
 WAIT_SECONDS_MAX = 30
-KUBECTL = os.environ.get("KUBECTL") or shutil.which("kubectl")
 AGE = re.compile(r"^(?=\d)(\d+y)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?$")
 
 
@@ -30,12 +26,14 @@ class Cluster:
 
     def __init__(self):
         self.port = free_ports(1)[0]
-        self.home = tempfile.mkdtemp(prefix="kubectl-home.")
         self.server = Server(flags=["--plugin", f"{PLUGIN},port={self.port}"])
 
     def __enter__(self):
         self.server.start()
         self.kubeconfig = os.path.join(self.server.data_dir, "admin.kubeconfig")
+        self.kubectl = kubectl.Kubectl(self.kubeconfig)
+        self.home = self.kubectl.home
+        self.watching = self.kubectl.watching
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not os.path.exists(self.kubeconfig):
             if time.monotonic() > deadline:
@@ -54,7 +52,7 @@ class Cluster:
         if exc[0] is not None:
             print(self.server.log_tail())
         self.server.close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        self.kubectl.close()
 
     def trust(self):
         """TLS as the kubeconfig says it."""
@@ -80,51 +78,6 @@ class Cluster:
             if error.code in ok:
                 return json.loads(text)
             raise AssertionError(f"{method} {path}: {error.code} {text}") from None
-
-    def command(self, *words):
-        return [KUBECTL, f"--kubeconfig={self.kubeconfig}", *words]
-
-    def environment(self):
-        env = {k: v for k, v in os.environ.items() if k != "KUBECONFIG"}
-        return dict(env, HOME=self.home, LC_ALL="C")
-
-    def kubectl(self, *words, status=0):
-        """What it prints; with a status other than 0, what it complains of."""
-        run = subprocess.run(self.command(*words), capture_output=True, text=True, timeout=60,
-                             env=self.environment())
-        if run.returncode != status:
-            raise AssertionError(f"kubectl {' '.join(words)}: status {run.returncode}\n{run.stdout}"
-                                 f"{run.stderr}")
-        return run.stdout if status == 0 else run.stderr
-
-    @contextlib.contextmanager
-    def watching(self, *words):
-        """Lines of a kubectl that watches: a function that waits for the next one."""
-        process = subprocess.Popen(self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                   env=self.environment())
-        waiter = selectors.DefaultSelector()
-        waiter.register(process.stdout, selectors.EVENT_READ)
-        pending = b""
-
-        def next_line(seconds=WAIT_SECONDS_MAX):
-            nonlocal pending
-            deadline = time.monotonic() + seconds
-            while b"\n" not in pending:
-                if not waiter.select(max(0, deadline - time.monotonic())):
-                    raise TimeoutError(f"no further line; so far: {pending!r}")
-                piece = os.read(process.stdout.fileno(), 65536)
-                if not piece:
-                    raise AssertionError(f"kubectl ended; so far: {pending!r}")
-                pending += piece
-            line, pending = pending.split(b"\n", 1)
-            return line.decode()
-
-        try:
-            yield next_line
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
 
 
 def cells(line):
@@ -380,7 +333,17 @@ def check_describe(tally, c):
         assert re.search(r"Warning\s+BackOff\s+\S+ \(x4 over \S+\)\s+kubelet\s+waits a little", text), text
 
 
+def too_old(tally, name, minor):
+    """Skips a case that kubectl cannot do before 1.minor."""
+    old = kubectl.minor_version() < minor
+    if old:
+        tally.skip(name, f"from kubectl 1.{minor} on")
+    return old
+
+
 def check_explain(tally, c):
+    if too_old(tally, "explain", 27):
+        return
     with tally.case("explain a kind, a field, all fields"):
         text = c.kubectl("explain", "pod")
         assert text.startswith("KIND:       Pod\nVERSION:    v1\n\nDESCRIPTION:\n"), text
@@ -394,6 +357,9 @@ def check_explain(tally, c):
                      "    port\t<integer> -required-\n", "    targetPort\t<IntOrString>\n"):
             assert line in text, text
         equal(c.kubectl("explain", "pod.spec.color", status=1), 'error: field "color" does not exist\n')
+
+
+def check_apply(tally, c):
     with tally.case("apply merges lists by the keys of the schema"):
         manifest = os.path.join(c.home, "service.json")
 
@@ -414,6 +380,8 @@ def check_explain(tally, c):
         ports = {p["name"]: (p["port"], p["targetPort"]) for p in c.ask("GET", path)["spec"]["ports"]}
         equal(ports, {"a": (80, 81), "c": (82, 83), "other": (90, 90)})
         c.ask("DELETE", path)
+    if too_old(tally, "validation by the server", 25):
+        return
     with tally.case("validation by the server"):
         manifest = os.path.join(c.home, "bad.json")
         with open(manifest, "w", encoding="utf-8") as out:
@@ -438,7 +406,7 @@ def check_discovery(tally, c):
             assert version in versions, versions
         server = json.loads(c.kubectl("get", "--raw", "/version"))
         equal((server["major"], server["minor"], server["gitVersion"]), ("1", "35", "v1.35.4"))
-        if "v0.0.0" not in c.kubectl("version", "--client"):  # not built without its version
+        if 28 <= kubectl.minor_version() < kubectl.NEWEST:  # not built without its version
             assert "Server Version: v1.35.4\n" in c.kubectl("version")
         assert f"Kubernetes control plane is running at https://127.0.0.1:{c.port}\n" in re.sub(
             r"\x1b\[[0-9;]*m", "", c.kubectl("cluster-info"))
@@ -446,7 +414,7 @@ def check_discovery(tally, c):
 
 def main():
     tally = Tally()
-    if KUBECTL is None:
+    if kubectl.PROGRAM is None:
         for name in ("tables", "formats", "watch", "describe", "explain", "discovery"):
             tally.skip(name, "no kubectl")
         tally.close()
@@ -454,7 +422,7 @@ def main():
     with Cluster() as c:
         fill(c)
         for check in (check_tables, check_formats, check_watch, check_describe, check_explain,
-                      check_discovery):
+                      check_apply, check_discovery):
             check(tally, c)
     tally.close()
     return 1 if tally.failed else 0

@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """The generator of the API server's tables refuses mistakes in schema files with file and line."""
+import contextlib
+import io
 import os
+import random
+import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -15,6 +20,8 @@ CASES = {
     "unknown type": ("type A\n 1 name strin\n", "3: unknown type strin"),
     "number twice": ("type A\n 1 a string\n 1 b string\n", "4: A has number 1 twice: a, b"),
     "name twice": ("type A\n 1 a string\n 2 a string\n", "4: A has the field a twice"),
+    "kind twice": ("kind A as cluster\n    verbs get\n 1 metadata B\nkind A as cluster\n"
+                   "    verbs get\n 1 metadata B\ntype B\n 1 name string\n", "5: A is defined twice"),
     "type twice": ("type A\n 1 a string\ntype A\n", "4: A is defined twice"),
     "unknown attribute": ("type A\n 1 a string frozen\n", "3: unknown attribute frozen"),
     "merge key": ("type A\n 1 a []B merge=id\ntype B\n 1 name string\n",
@@ -49,8 +56,80 @@ def run(folder, text):
     return path, result, os.path.exists(os.path.join(out, "schema_tables.c"))
 
 
+def mutated(dice, text):
+    """One thing made wrong: a byte, a word or a line is changed, doubled, moved or gone."""
+    lines = text.split("\n")
+    i, k = dice.randrange(len(lines)), dice.randrange(len(lines))
+    words = lines[i].split(" ")
+    w = dice.randrange(len(words))
+    how = dice.randrange(7)
+    if how == 0:
+        del lines[i]
+    elif how == 1:
+        lines.insert(k, lines[i])
+    elif how == 2:
+        lines[i], lines[k] = lines[k], lines[i]
+    elif how == 3:
+        del words[w]
+        lines[i] = " ".join(words)
+    elif how == 4:
+        words[w] = dice.choice(lines[k].split(" "))
+        lines[i] = " ".join(words)
+    elif how == 5 and lines[i]:
+        at = dice.randrange(len(lines[i]))
+        lines[i] = lines[i][:at] + chr(dice.choice([0, 9, 34, 35, 45, 61, 63, 91, 228, 0x1F600])) + lines[i][at + 1:]
+    else:
+        return text[:dice.randrange(len(text))]
+    return "\n".join(lines)
+
+
+def generated(folder, text, seed):
+    """Runs the generator on a changed apps-v1 beside the others. None, or what is wrong with how it ended."""
+    path = os.path.join(folder, "apps-v1.schema")
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write(text)
+    others = [os.path.join(ROOT, "plugins/schema", name) for name in ("core-v1.schema", "meta-v1.schema")]
+    told, argv = io.StringIO(), sys.argv
+    sys.argv = [GENERATE, os.path.join(folder, "out"), path, *others]
+    try:
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+            runpy.run_path(GENERATE, run_name="__main__")
+        return None
+    except SystemExit as end:
+        complaints = told.getvalue().strip().splitlines()
+        if end.code in (0, None):
+            return None
+        if end.code == 1 and complaints and all(re.match(r".*\.schema:\d+: .", c) for c in complaints):
+            return None
+        return f"seed {seed}: status {end.code}, {complaints}"
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        return f"seed {seed}: {type(error).__name__}: {error}"
+    finally:
+        sys.argv = argv
+
+
+def wrong_in_every_way():
+    """Random mistakes: each is refused with file and line, or harmless; never a traceback."""
+    with open(os.path.join(ROOT, "plugins/schema/apps-v1.schema"), encoding="utf-8") as handle:
+        text = handle.read()
+    count = int(os.environ.get("MUTATIONS", "60"))
+    first = int(os.environ.get("SEED", "1"))
+    bad = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(first, first + count):
+            dice = random.Random(seed)
+            found = generated(folder, mutated(dice, text), seed)
+            bad += [found] if found else []
+    return bad
+
+
 def main():
     passed = failed = 0
+    bad = wrong_in_every_way()
+    for finding in bad:
+        print(f"FAIL mutated: {finding}")
+    failed += len(bad)
+    passed += not bad
     for name, (text, complaint) in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             path, result, made = run(folder, text)

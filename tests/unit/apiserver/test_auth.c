@@ -207,6 +207,33 @@ static void trouble_is_told_apart(void **state)
     t_for_each_seed(SEEDS, trouble_story);
 }
 
+/* Who may change objects of a kind that a PUT can make, but not make them. */
+static void making_story(void)
+{
+    static const char body[] =
+        "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}";
+    const char *path = "/api/v1/namespaces/default/services/s";
+    server_open("");
+    struct t_http_args a = {.size = sizeof a,
+                            .port = SERVER_PORT,
+                            .method = "PUT",
+                            .path = path,
+                            .body = kvp_str(body),
+                            .user = "kvd:plugin:controllers"};
+    struct asked refused = finish(t_http_open(&a));
+    expect_part(refused, 403,
+                "User \\\"kvd:plugin:controllers\\\" cannot create resource \\\"services\\\"");
+    root("PUT", path, body, 201, NULL);
+    struct asked changed = finish(t_http_open(&a));
+    expect_part(changed, 200, NULL);
+    t_close();
+}
+
+static void changing_is_not_making(void **state)
+{
+    t_for_each_seed(1, making_story);
+}
+
 static void review_story(void)
 {
     char body[8192];
@@ -281,6 +308,7 @@ static void every_allocation_may_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(changing_is_not_making),
         cmocka_unit_test(tokens_end_by_the_clock),
         cmocka_unit_test(tokens_end_with_what_they_are_bound_to),
         cmocka_unit_test(trouble_is_told_apart),

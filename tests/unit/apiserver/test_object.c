@@ -388,6 +388,29 @@ static void copies_are_equal_and_independent(void **state)
 }
 
 /* Every allocation of a decoding may fail; nothing leaks, and the next attempt works. */
+/* Who only looks at objects leaves managedFields out, wherever they are; broken ones are still
+ * refused. */
+static void lean_objects_have_no_managed_fields(void **state)
+{
+    struct fixture *f = *state;
+    static const char pods[] =
+        "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[{\"metadata\":{\"name\":\"a\","
+        "\"managedFields\":[{\"manager\":\"m\",\"fieldsV1\":{\"f:a\":{\"x\":[1,\"]\"]}}}],"
+        "\"labels\":{\"managedFields\":\"mine\"}},\"spec\":{\"nodeName\":\"n\"}}]}";
+    const struct schema_type *list = schema_type(SCHEMA_CORE_V1_POD_LIST);
+    assert_int_equal(object_decode_lean(&f->o, list, &f->arena, slice_str(pods), &f->e), 0);
+    assert_null(object_get(&f->o, "items[0].metadata.managedFields"));
+    assert_true(
+        slice_eq(object_text(&f->o, "items[0].metadata.labels[managedFields]"), slice_str("mine")));
+    assert_true(slice_eq(object_text(&f->o, "items[0].spec.nodeName"), slice_str("n")));
+    assert_int_equal(decode(f, SCHEMA_CORE_V1_POD_LIST, pods), 0);
+    assert_non_null(object_get(&f->o, "items[0].metadata.managedFields"));
+    static const char broken[] = "{\"metadata\":{\"managedFields\":[{\"manager\" 1}]}}";
+    assert_int_equal(object_decode_lean(&f->o, schema_type(SCHEMA_CORE_V1_POD), &f->arena,
+                                        slice_str(broken), &f->e),
+                     ERR_INVALID);
+}
+
 static void running_out_of_memory_is_survived(void **state)
 {
     struct fixture *f = *state;
@@ -438,6 +461,7 @@ int main(void)
         T(paths_read_and_write),
         T(wrappers_take_texts),
         T(copies_are_equal_and_independent),
+        T(lean_objects_have_no_managed_fields),
         T(running_out_of_memory_is_survived),
     };
     return cmocka_run_group_tests_name("apiserver/object", tests, NULL, NULL);

@@ -170,6 +170,132 @@ static void paths_tell_what_can_be_done(void **state)
         "io.k8s.api.core.v1.Pod\"}}");
 }
 
+/* ---- the document of 2.0 in protobuf -------------------------------------------------------- */
+
+/* Takes the next field off a message: its number; 0 at the end. All of the document are texts,
+ * messages or numbers. */
+static unsigned next_field(struct slice *message, struct slice *text)
+{
+    uint64_t numbers[2] = {0, 0};
+    if (message->len == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        for (unsigned shift = 0;; shift += 7) {
+            assert_true(message->len > 0);
+            uint8_t byte = message->data[0];
+            *message = slice_of(message->data + 1, message->len - 1);
+            numbers[i] |= (uint64_t)(byte & 127) << shift;
+            if (byte < 128) {
+                break;
+            }
+        }
+    }
+    if ((numbers[0] & 7) == 0) {
+        *text = slice_of(NULL, 0);
+    } else {
+        assert_int_equal(numbers[0] & 7, 2);
+        assert_true(numbers[1] <= message->len);
+        *text = slice_of(message->data, numbers[1]);
+        *message = slice_of(message->data + numbers[1], message->len - numbers[1]);
+    }
+    return (unsigned)(numbers[0] >> 3);
+}
+
+/* What a path of numbers leads to, everywhere; counts how often, and returns the last one. */
+static size_t count_fields(struct slice message, const unsigned *path, struct slice *last)
+{
+    struct slice text;
+    size_t n = 0;
+    for (unsigned number = next_field(&message, &text); number != 0;
+         number = next_field(&message, &text)) {
+        if (number == path[0]) {
+            n += path[1] == 0 ? 1 : count_fields(text, path + 1, last);
+            if (path[1] == 0) {
+                *last = text;
+            }
+        }
+    }
+    return n;
+}
+
+static void write_protobuf(struct buf *out)
+{
+    struct arena a;
+    struct openapi_doc d;
+    arena_init(&a, 0);
+    assert_int_equal(openapi_doc_init(&d, NULL, NULL, &a), 0);
+    d.protobuf = true;
+    while (openapi_doc_next(&d, out)) {
+        assert_false(out->failed); /* each member of the JSON has its field */
+    }
+    arena_close(&a);
+}
+
+static void protobuf_has_all(void **state)
+{
+    static const unsigned swagger[] = {1, 0};
+    static const unsigned path_names[] = {8, 2, 1, 0};
+    static const unsigned type_names[] = {9, 1, 1, 0};
+    static const unsigned parameters[] = {8, 2, 2, 8, 8, 1, 2, 3, 4, 0}; /* of patches, by query */
+    static const unsigned schemes[] = {13, 1, 2, 2, 2, 0};
+    static const unsigned needed[] = {12, 1, 1, 0};
+    struct buf json;
+    struct buf proto;
+    struct arena a;
+    struct slice last;
+    buf_init(&json);
+    buf_init(&proto);
+    arena_init(&a, 0);
+    write_document(NULL, NULL, &json);
+    struct value doc = parsed(&json, &a);
+    write_protobuf(&proto);
+    struct slice all = buf_slice(&proto);
+    assert_int_equal(count_fields(all, swagger, &last), 1);
+    assert_true(slice_eq(last, slice_str("2.0")));
+    assert_int_equal(count_fields(all, path_names, &last),
+                     value_len(value_map_cget(&doc, "paths")));
+    assert_int_equal(count_fields(all, type_names, &last),
+                     value_len(value_map_cget(&doc, "definitions")));
+    assert_true(count_fields(all, parameters, &last) > 20);
+    assert_int_equal(count_fields(all, schemes, &last), 1);
+    assert_true(slice_eq(last, slice_str("authorization")));
+    assert_int_equal(count_fields(all, needed, &last), 1);
+    assert_true(slice_eq(last, slice_str("BearerToken")));
+    arena_close(&a);
+    buf_close(&proto);
+    buf_close(&json);
+}
+
+static void expect_protobuf(const char *json, const char *bytes, size_t n)
+{
+    struct buf out;
+    buf_init(&out);
+    assert_int_equal(openapi_protobuf(slice_str(json), &out), 0);
+    assert_int_equal(out.len, n);
+    assert_memory_equal(out.data, bytes, n);
+    buf_close(&out);
+}
+
+static void protobuf_wraps(void **state)
+{
+    struct buf out;
+#define BYTES(text) (text), sizeof(text) - 1
+    expect_protobuf("{\"definitions\":{\"A\":{\"type\":\"array\",\"items\":{\"$ref\":\"B\"}}}}",
+                    BYTES("\x4a\x19\x0a\x17\x0a\x01"
+                          "A\x12\x12\xba\x01\x05\x0a\x03\x0a\x01"
+                          "B\xb2\x01\x07\x0a\x05"
+                          "array"));
+    expect_protobuf(
+        "{\"definitions\":{\"A\":{\"x-k\":[1],\"enum\":[\"a\"]}}}",
+        BYTES("\x4a\x1e\x0a\x1c\x0a\x01"
+              "A\x12\x17\xa2\x01\x05\x12\x03\"a\"\xfa\x01\x0c\x0a\x03x-k\x12\x05\x12\x03[1]"));
+    buf_init(&out);
+    assert_int_equal(openapi_protobuf(slice_str("{\"definitions\":{\"A\":{\"oneOf\":[]}}}"), &out),
+                     ERR_INVALID);
+    buf_close(&out);
+}
+
 /* ---- as they are served -------------------------------------------------------------------- */
 
 static struct asked get_with(const char *path, const char *name, const char *value)
@@ -227,6 +353,19 @@ static void hashes_name_documents(void **state)
     expect_part(a, 200, "{\"swagger\":\"2.0\"");
     a = get_with("/openapi/v2", "accept",
                  "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    t_expect_int(a.status, 200);
+    expect_header(a, "content-type", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    expect_header(a, "etag", "-protobuf\"");
+    t_expect(memcmp(a.body, "\x12\x15\x0a\x0aKubernetes", 14) == 0);
+    a = get_with("/openapi/v2", "accept",
+                 "application/com.github.proto-openapi.spec.v2@v1.0+protobuf, application/json");
+    expect_header(a, "content-type", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    a = get_with("/openapi/v2", "accept", "application/json, */*");
+    expect_header(a, "content-type", "application/json");
+    a = get_with("/openapi/v2", "accept", "text/html");
+    t_expect_int(a.status, 406);
+    a = get_with("/openapi/v3/api/v1", "accept",
+                 "application/com.github.proto-openapi.spec.v3.v1.0+protobuf");
     t_expect_int(a.status, 406);
     expect_answer("GET", "/openapi/v3/apis/none/v1", "", 404, "404 page not found");
     expect_answer("POST", "/openapi/v3", "", 405, NULL);
@@ -289,6 +428,8 @@ int main(void)
         cmocka_unit_test(documents_are_whole),
         cmocka_unit_test(types_tell_how_they_merge),
         cmocka_unit_test(paths_tell_what_can_be_done),
+        cmocka_unit_test(protobuf_has_all),
+        cmocka_unit_test(protobuf_wraps),
         cmocka_unit_test(hashes_name_documents),
         cmocka_unit_test(slow_clients_get_all),
         cmocka_unit_test(gone_clients_leave_nothing),

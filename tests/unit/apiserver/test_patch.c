@@ -297,6 +297,64 @@ static void running_out_of_memory_is_survived(void **state)
     }
 }
 
+/* What an operation costs depends on the document: what is too much in all is refused. */
+static void patches_cost_what_they_may(void **state)
+{
+    struct fixture *f = *state;
+    struct object out;
+    struct object cm = decoded(f, SCHEMA_CORE_V1_CONFIG_MAP, "{\"data\":{\"k\":\"v\"}}");
+    buf_clear(&f->out);
+    buf_append_str(&f->out, "[{\"op\":\"add\",\"path\":\"/metadata/finalizers\",\"value\":[\"\"");
+    for (int i = 0; i < 100000; i++) {
+        buf_append_str(&f->out, ",\"\"");
+    }
+    buf_append_str(&f->out, "]}");
+    for (int i = 0; i < 400; i++) {
+        buf_append_str(&f->out,
+                       ",{\"op\":\"add\",\"path\":\"/metadata/finalizers/0\",\"value\":\"x\"}");
+    }
+    buf_append_str(&f->out, "]");
+    assert_int_equal(
+        object_patch(&cm, PATCH_JSON, buf_slice(&f->out), &f->arena, &out, NULL, &f->e),
+        ERR_REQUEST_TOO_LARGE);
+    /* Values put into values: each is not too deep, but all together. */
+    buf_clear(&f->out);
+    buf_append_str(&f->out, "[{\"op\":\"add\",\"path\":\"/metadata/annotations\",\"value\":{}}");
+    for (int i = 0; i < 60; i++) {
+        buf_append_str(&f->out, ",{\"op\":\"add\",\"path\":\"/metadata/annotations");
+        for (int k = 0; k < i; k++) {
+            buf_append_str(&f->out, "/a/a/a");
+        }
+        buf_append_str(&f->out, "/a\",\"value\":{\"a\":{\"a\":{}}}}");
+    }
+    buf_append_str(&f->out, "]");
+    assert_int_equal(
+        object_patch(&cm, PATCH_JSON, buf_slice(&f->out), &f->arena, &out, NULL, &f->e),
+        ERR_TOO_DEEP);
+}
+
+/* Keys that come, go and stay, in any order among each other. */
+static void maps_merge_as_a_whole(void **state)
+{
+    struct fixture *f = *state;
+    static const enum patch_kind ways[] = {PATCH_MERGE, PATCH_STRATEGIC};
+    for (size_t w = 0; w < 2; w++) {
+        struct object out;
+        struct object cm = decoded(f, SCHEMA_CORE_V1_CONFIG_MAP,
+                                   "{\"data\":{\"b\":\"1\",\"d\":\"1\",\"f\":\"1\",\"h\":\"1\"}}");
+        struct slice patch =
+            slice_str("{\"data\":{\"a\":\"2\",\"b\":null,\"c\":\"2\",\"d\":\"2\",\"e\":null,"
+                      "\"h\":null,\"i\":\"2\"}}");
+        assert_int_equal(object_patch(&cm, ways[w], patch, &f->arena, &out, NULL, &f->e), 0);
+        buf_clear(&f->out);
+        object_encode(&out, &f->out);
+        buf_append_byte(&f->out, 0);
+        assert_non_null(strstr((const char *)f->out.data,
+                               "\"data\":{\"a\":\"2\",\"c\":\"2\",\"d\":\"2\",\"f\":\"1\","
+                               "\"i\":\"2\"}"));
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -310,6 +368,8 @@ int main(void)
         T(strategic_patches_retain_keys),
         T(strategic_keys_come_from_the_schema),
         T(running_out_of_memory_is_survived),
+        T(patches_cost_what_they_may),
+        T(maps_merge_as_a_whole),
     };
     return cmocka_run_group_tests_name("apiserver/patch", tests, NULL, NULL);
 }

@@ -177,6 +177,40 @@ static void a_set_is_shared(void **state)
     pki_set_close(&c);
 }
 
+static void write_part(const char *name, const struct buf *b)
+{
+    char path[PKI_PATH_BYTES];
+    in_pki(name, path);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(b->data, 1, b->len, f), b->len);
+    fclose(f);
+}
+
+/* Killed between two files of another authority, a member starts with that one. */
+static void a_change_cut_short_is_finished(void **state)
+{
+    struct pki_set own, other, s;
+    char dir[sizeof plan.dir];
+    memcpy(dir, plan.dir, sizeof dir);
+    started(&own, NOW);
+    snprintf(plan.dir, sizeof plan.dir, "%s/other", folder);
+    started(&other, NOW);
+    memcpy(plan.dir, dir, sizeof dir);
+    write_part("ca.crt.new", &other.ca_cert);
+    write_part("ca.key", &other.ca_key);
+    started(&s, NOW);
+    assert_true(same(&s.ca_cert, &other.ca_cert) && same(&s.ca_key, &other.ca_key));
+    pki_set_close(&s);
+    /* It is in place now; what lies beside of another one does not count. */
+    write_part("ca.crt.new", &own.ca_cert);
+    started(&s, NOW);
+    assert_true(same(&s.ca_cert, &other.ca_cert));
+    pki_set_close(&s);
+    pki_set_close(&own);
+    pki_set_close(&other);
+}
+
 static void what_cannot_be_written_is_told(void **state)
 {
     struct pki_set s;
@@ -198,7 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(the_set_is_made_once),           T(certificates_are_renewed_in_time),
         T(half_an_authority_is_refused),   T(a_set_is_shared),
-        T(what_cannot_be_written_is_told),
+        T(what_cannot_be_written_is_told), T(a_change_cut_short_is_finished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

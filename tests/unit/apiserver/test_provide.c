@@ -291,7 +291,6 @@ static void subresources_and_scopes(void **state)
                          .space = "",
                          .body = "{\"metadata\":{\"name\":\"n\"}}"},
            201, "\"phase\":\"Active\"");
-<<<<<<< HEAD
     expect(
         (struct want){
             .verb = KVP_VERB_UPDATE,
@@ -303,17 +302,6 @@ static void subresources_and_scopes(void **state)
                 "{\"metadata\":{\"name\":\"n\"},\"status\":{\"phase\":\"Active\",\"conditions\":["
                 "{\"type\":\"Seen\",\"status\":\"True\"}]}}"},
         200, "\"type\":\"Seen\"");
-=======
-    expect((struct want){.verb = KVP_VERB_UPDATE,
-                         .resource = "namespaces",
-                         .sub = "status",
-                         .space = "",
-                         .name = "n",
-                         .body =
-                             "{\"metadata\":{\"name\":\"n\"},\"status\":{\"conditions\":[{\"type\":"
-                             "\"NamespaceContentRemaining\",\"status\":\"True\"}]}}"},
-           200, "NamespaceContentRemaining");
->>>>>>> h-verbs
     expect((struct want){.verb = KVP_VERB_LIST, .space = "", .resource = "configmaps"}, 200,
            "ConfigMapList");
     expect((struct want){.verb = KVP_VERB_LIST, .group = "apps", .resource = "replicasets"}, 200,

@@ -48,6 +48,8 @@ static void paths_become_requests(void **state)
         {"DELETE", "/api/v1/namespaces/a/pods", "deletecollection /v1/pods a//"},
         {"GET", "/api/v1/watch/namespaces/a/pods", "watch /v1/pods a//"},
         {"GET", "/api/v1/watch/namespaces/a/pods/x", "watch /v1/pods a/x/"},
+        {"POST", "/api/v1/watch/namespaces/a/pods", "refused other /v1/pods a//"},
+        {"DELETE", "/api/v1/watch/namespaces/a/pods/x", "refused other /v1/pods a/x/"},
         {"GET", "/api/v1/namespaces/a", "get /v1/namespaces /a/"},
         {"PUT", "/api/v1/namespaces/a/finalize", "update /v1/namespaces /a/finalize"},
         {"GET", "/api/v1/namespaces/a/status", "get /v1/namespaces /a/status"},

@@ -91,6 +91,35 @@ static void create_story(void)
     t_close();
 }
 
+/* However long what a client writes is, the head of the answer stays one that can be sent. */
+static void long_names_story(void)
+{
+    static char body[40000];
+    size_t n = (size_t)snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"w\"},\"a");
+    memset(body + n, 'a', 30000);
+    snprintf(body + n + 30000, sizeof body - n - 30000, "\":1}");
+    server_open_all();
+    struct asked warned = ask("POST", CMS, body);
+    expect_part(warned, 201, NULL);
+    t_expect(strlen(t_http_header(warned.x, "warning")) < 300);
+    struct kvp_pair audit = {kvp_str("audit-id"), kvp_bytes_of(body + n, 20000)};
+    struct t_http_args a = {.size = sizeof a,
+                            .port = SERVER_PORT,
+                            .method = "GET",
+                            .path = "/version",
+                            .headers = &audit,
+                            .header_count = 1};
+    struct asked told = finish(t_http_open(&a));
+    expect_part(told, 200, NULL);
+    t_expect_int(strlen(t_http_header(told.x, "audit-id")), 36);
+    t_close();
+}
+
+static void heads_stay_small(void **state)
+{
+    t_for_each_seed(1, long_names_story);
+}
+
 static void creation_has_rules(void **state)
 {
     t_for_each_seed(SEEDS, create_story);
@@ -144,6 +173,14 @@ static void patch_story(void)
     a = ask_typed("PATCH", CMS "/a", "application/json-patch+json",
                   "[{\"op\":\"test\",\"path\":\"/data/n\",\"value\":\"7\"}]");
     expect_part(a, 422, "the server rejected our request due to an error in our request");
+    t_expect(strstr(a.body, "details") == NULL);
+    /* Server-side apply says that it is not there, not what is wrong with its parameters. */
+    a = ask_typed("PATCH", CMS "/a?fieldManager=kubectl&force=false",
+                  "application/apply-patch+yaml", "kind: ConfigMap");
+    expect_part(a, 415,
+                "the body of the request was in an unknown format - accepted media types "
+                "include: application/json-patch+json, application/merge-patch+json, "
+                "application/strategic-merge-patch+json");
     a = ask_typed("PATCH", CMS "/a", "application/strategic-merge-patch+json",
                   "{\"metadata\":{\"labels\":{\"y\":\"2\"}}}");
     expect_part(a, 200, "\"labels\":{\"x\":\"1\",\"y\":\"2\"}");
@@ -337,6 +374,10 @@ static void pod_story(void)
     expect_answer("PUT", lease, body, 422,
                   "metadata.resourceVersion: Invalid value: \\\"\\\": must be specified for an "
                   "update");
+    /* Whoever means a certain object does not make another one. */
+    expect_answer("PUT", "/apis/coordination.k8s.io/v1/namespaces/default/leases/g",
+                  "{\"metadata\":{\"name\":\"g\",\"uid\":\"u\",\"resourceVersion\":\"3\"}}", 409,
+                  "Precondition failed: UID in precondition: u, UID in object meta: ");
     t_close();
 }
 
@@ -614,6 +655,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_live_and_die),
         cmocka_unit_test(creation_has_rules),
+        cmocka_unit_test(heads_stay_small),
         cmocka_unit_test(writers_compete),
         cmocka_unit_test(patches_are_applied),
         cmocka_unit_test(lists_have_pages_and_selectors),

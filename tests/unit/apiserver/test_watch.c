@@ -149,6 +149,41 @@ static void informers_get_their_bookmark(void **state)
     t_for_each_seed(SEEDS, initial_story);
 }
 
+/* The time of a watch is up while a page of the initial events is on its way. */
+static void late_story(void)
+{
+    struct kvp_pair table = {kvp_str("accept"),
+                             kvp_str("application/json;as=Table;v=v1;g=meta.k8s.io")};
+    struct t_http_args a = {.size = sizeof a,
+                            .port = SERVER_PORT,
+                            .method = "GET",
+                            .path = WATCH "&timeoutSeconds=1",
+                            .headers = &table,
+                            .header_count = 1};
+    server_open_all();
+    for (int i = 0; i < 900; i++) {
+        char key[64];
+        char value[200];
+        snprintf(key, sizeof key, "/registry/configmaps/default/c%03d", i);
+        snprintf(value, sizeof value,
+                 "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c%03d\","
+                 "\"namespace\":\"default\"}}",
+                 i);
+        t_put(key, value);
+    }
+    struct t_http *x = t_http_open(&a);
+    t_http_stall(x, 1);
+    t_advance(990 + t_random(30));
+    t_http_stall(x, 0);
+    finish(x);
+    t_close();
+}
+
+static void a_watch_may_end_at_any_time(void **state)
+{
+    t_for_each_seed(60, late_story);
+}
+
 static void compacted_story(void)
 {
     server_open_all();
@@ -286,6 +321,7 @@ int main(void)
         cmocka_unit_test(selectors_turn_changes),
         cmocka_unit_test(informers_get_their_bookmark),
         cmocka_unit_test(what_is_too_old_is_said),
+        cmocka_unit_test(a_watch_may_end_at_any_time),
         cmocka_unit_test(slow_clients_lose_nothing),
         cmocka_unit_test(slow_lists_end),
         cmocka_unit_test(broken_streams_end),

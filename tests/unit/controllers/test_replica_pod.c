@@ -5,6 +5,8 @@
 
 #define NOW_S 1700000000
 
+static struct replica_fields fields;
+
 static struct object pod(struct fixture *f, const char *json)
 {
     return decoded(f, SCHEMA_CORE_V1_POD, json);
@@ -12,10 +14,8 @@ static struct object pod(struct fixture *f, const char *json)
 
 static struct replica_look look_at(struct fixture *f, const char *json)
 {
-    struct replica_fields fields;
     struct replica_look look;
     struct object o = pod(f, json);
-    replica_fields_init(&fields);
     replica_look(&fields, &o, &look);
     assert_true(look.active == replica_pod_active(&o));
     return look;
@@ -129,8 +129,8 @@ static void order(void **state)
         struct object b = pod(f, pairs[i][1]);
         struct rank_pod ra;
         struct rank_pod rb;
-        rank_read(&ra, &a);
-        rank_read(&rb, &b);
+        rank_read(&ra, &fields, &a);
+        rank_read(&rb, &fields, &b);
         if (rank_compare(&ra, &rb, NOW_S * 1000000ll) >= 0) {
             fail_msg("pair %zu", i);
         }
@@ -145,7 +145,7 @@ static void order_of_crowds(void **state)
     struct rank_pod r[3];
     for (int i = 0; i < 3; i++) {
         o[i] = decoded_f(f, SCHEMA_CORE_V1_POD, "{'metadata':{'name':'%c'}}", 'a' + i);
-        rank_read(&r[i], &o[i]);
+        rank_read(&r[i], &fields, &o[i]);
         r[i].together = (uint32_t)i; /* 5: the fullest node first */
     }
     rank_sort(r, 3, NOW_S * 1000000ll);
@@ -164,7 +164,7 @@ static void odd_costs_count_as_none(void **state)
                                     "{'metadata':{'annotations':{"
                                     "'controller.kubernetes.io/pod-deletion-cost':'%s'}}}",
                                     texts[i]);
-        rank_read(&r, &o);
+        rank_read(&r, &fields, &o);
         assert_int_equal(r.cost, 0);
     }
 }
@@ -179,5 +179,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(order_of_crowds, setup, teardown),
         cmocka_unit_test_setup_teardown(odd_costs_count_as_none, setup, teardown),
     };
+    replica_fields_init(&fields);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

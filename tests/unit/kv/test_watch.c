@@ -608,6 +608,38 @@ static void far_and_near_are_served_side_by_side(void **state)
     kvf_close(&f);
 }
 
+/* What the ring keeps of recent events is bounded with the values before, which some watchers want.
+ */
+static void recent_events_are_bounded_with_values_before(void **state)
+{
+    struct kvf f;
+    struct record_sink live = {0};
+    struct watch_options o = {.key = slice_str("k"), .prev_kv = true};
+    struct buf payload;
+    buf_init(&payload);
+    kvf_open(&f);
+    for (size_t i = 0; i < 64 * 1024; i++) {
+        buf_append_byte(&payload, 'x');
+    }
+    buf_append_byte(&payload, '\0');
+    live.f = &f;
+    assert_non_null(kv_watch(f.kv, &o, &RECORDER, &live, NULL));
+    for (int i = 0; i < 200; i++) {
+        kvf_put(&f, "k", (const char *)payload.data);
+    }
+    const struct watch_ring *r = &f.kv->hub.ring;
+    size_t bytes = 0;
+    for (size_t i = 0; i < r->len; i++) {
+        const struct hub_event *event = &r->events[(r->first + i) & (r->cap - 1)];
+        bytes += event->plain->len + (event->with_prev != NULL ? event->with_prev->len : 0);
+    }
+    assert_int_equal(live.events, 200);
+    assert_int_equal(bytes, r->bytes);
+    assert_true(bytes <= WATCH_RING_BYTES_MAX && r->len > 10);
+    buf_close(&payload);
+    kvf_close(&f);
+}
+
 /* Contract WA-22: a snapshot replaces the state of a member that lags; its watchers go on from
  * where they were, or are told that their past is gone. */
 static void an_install_resyncs_watchers(void **state)
@@ -822,6 +854,7 @@ int main(void)
         cmocka_unit_test(far_and_near_are_served_side_by_side),
         cmocka_unit_test(an_install_resyncs_watchers),
         cmocka_unit_test(an_install_beyond_the_past_cancels),
+        cmocka_unit_test(recent_events_are_bounded_with_values_before),
         cmocka_unit_test(a_revoke_is_one_revision),
         cmocka_unit_test(values_before_end_at_the_floor),
         cmocka_unit_test(joining_in_the_middle_of_a_revision),

@@ -25,7 +25,9 @@
  * starts at PLANE_START_MS with each plane_open; chance is seeded, so a run is the same each time.
  *
  * The test asks the API server as an administrator (group system:masters), through a plugin "probe"
- * that leads with the others. Requests fail the test with the server's answer when they are
+ * that leads with the others. "apiserver" alone is opened with insecure-allow-all=true, so that
+ * what the probe asks by itself (plane_client) is allowed too; "apiserver,insecure-allow-all=false"
+ * gives everybody the rights he has. Requests fail the test with the server's answer when they are
  * refused, except plane_get of what is not there and plane_ask. All objects and texts handed out
  * live until plane_close. One plane per program at a time. */
 #ifndef KVD_TESTS_UNIT_PLANE_PLANE_H
@@ -81,6 +83,8 @@ void plane_settle(void);
 void plane_advance(uint64_t ms);
 /* A few turns of plugins and store, each as small as can be: to stop in the middle of things. */
 void plane_turns(unsigned n);
+/* The same, each turn a millisecond long: a machine that is busy. */
+void plane_crawl(unsigned n);
 /* Until the condition holds, at most so many milliseconds; false: it never did. */
 typedef bool plane_condition(void *data);
 bool plane_until(plane_condition *condition, void *data, uint64_t ms);
@@ -121,6 +125,8 @@ struct plane_answer plane_ask(enum kvp_verb verb, enum schema_type_id type, cons
 /* Creates the object, or merges it into the one that is there. apiVersion and kind say what it is.
  * Without metadata.namespace: "default" when the kind has namespaces. Returns what is stored. */
 struct object *plane_apply(const char *json);
+/* Asks for a creation and goes on at once: nothing has happened yet when it returns. */
+void plane_send(enum schema_type_id type, const char *space, const char *json);
 /* As plane_apply, made with printf. */
 struct object *plane_applyf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 struct object *plane_get(enum schema_type_id type, const char *space, const char *name); /* NULL */

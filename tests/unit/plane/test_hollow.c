@@ -224,17 +224,30 @@ static void renewals_are_spread(void **state)
     plane_close();
 }
 
+static void send_pod(const char *name)
+{
+    char body[512];
+    snprintf(body, sizeof body,
+             "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"nodeName\":\"hollow-node-1\","
+             "\"containers\":[{\"name\":\"a\",\"image\":\"b\"}]}}",
+             name);
+    plane_send(POD, "default", body);
+}
+
 /* Each allocation of the plugins fails once on the way of a pod; all comes right in the end. */
 static void out_of_memory(void **state)
 {
     (void)state;
     plane_open(APISERVER, "hollow-node,start-delay=0s,stop-delay=0s", NULL);
     PLANE_UNTIL(plane_count(NODE, NULL, NULL) == 3, 2000);
-    for (uint64_t n = 1; n < 400; n += 7) {
+    for (uint64_t n = 1;; n += 1 + n / 100) {
         char name[16];
         snprintf(name, sizeof name, "p%u", (unsigned)n);
-        make_pod(name, "hollow-node-1", "");
+        send_pod(name);
         bool hit = plane_settle_failing(n);
+        if (plane_get(POD, "default", name) == NULL) {
+            send_pod(name); /* it was the request that could not be dealt with */
+        }
         PLANE_UNTIL(ready(name), 60000);
         plane_delete(POD, "default", name, NULL);
         PLANE_UNTIL(plane_get(POD, "default", name) == NULL, 60000);

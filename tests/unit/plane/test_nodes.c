@@ -203,6 +203,25 @@ static void ended_pods_are_kept_up_to_a_number(void **state)
     plane_close();
 }
 
+/* More than are removed in one callback go within the same round. */
+static void many_ended_pods_go(void **state)
+{
+    (void)state;
+    plane_open("apiserver", "controllers,terminated-pod-gc-threshold=2", NULL);
+    node_join("n1");
+    for (int i = 0; i < 130; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", i);
+        pod_run(name, "n1", -1, "10.0.0.1", "{}");
+        plane_patch(SCHEMA_CORE_V1_POD, "default", name, "status",
+                    "{\"status\":{\"phase\":\"Succeeded\"}}");
+    }
+    PLANE_UNTIL(plane_count(SCHEMA_CORE_V1_POD, "default", NULL) < 130, 21000);
+    plane_advance(2000);
+    assert_int_equal(plane_count(SCHEMA_CORE_V1_POD, "default", NULL), 2);
+    plane_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +233,7 @@ int main(void)
         PLANE_TEST(conditions_become_taints),
         PLANE_TEST(pods_of_a_lost_node_are_collected),
         PLANE_TEST(ended_pods_are_kept_up_to_a_number),
+        PLANE_TEST(many_ended_pods_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

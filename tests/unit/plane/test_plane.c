@@ -77,12 +77,49 @@ static void leadership_and_restart(void **state)
     plane_close();
 }
 
+static void on_refused(void *data, const struct client_answer *a)
+{
+    *(int *)data = a->status;
+}
+
+static void list_secrets_inside(void *data)
+{
+    const struct client_request r = {.verb = KVP_VERB_LIST,
+                                     .type = schema_type(SCHEMA_CORE_V1_SECRET),
+                                     .done = on_refused,
+                                     .data = data};
+    assert_int_equal(client_send(plane_client(), &r), 0);
+}
+
+/* Without the option everybody has the rights he has: they are enough for the plugins' work. */
+static void rights_are_enough(void **state)
+{
+    (void)state;
+    plane_open("apiserver,insecure-allow-all=false", "controllers", "scheduler", "hollow-node",
+               NULL);
+    int refused = 0;
+    plane_inside(list_secrets_inside, &refused);
+    assert_int_equal(refused, 403);
+    plane_apply(
+        "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"d\"},"
+        "\"spec\":{\"replicas\":3,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{"
+        "\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
+        "\"image\":\"i\"}]}}}}");
+    PLANE_UNTIL(
+        strcmp(plane_text(SCHEMA_APPS_V1_DEPLOYMENT, "default", "d", "status.availableReplicas"),
+               "3") == 0,
+        120000);
+    assert_true(plane_events("default", "d", "ScalingReplicaSet") > 0);
+    plane_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLANE_TEST(objects_are_asked_for),
         PLANE_TEST(time_is_the_tests),
         PLANE_TEST(leadership_and_restart),
+        PLANE_TEST(rights_are_enough),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

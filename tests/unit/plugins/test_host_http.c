@@ -268,12 +268,13 @@ static void a_slow_client_makes_writing_busy(void **state)
         size_t n = fill(64u << 20);
         taken += n;
         assert_in_range(taken, 1, 48u << 20);
-        assert_in_range(n, 0, PLUGIN_FLOW_HIGH_BYTES + 16 * 1024);
+        /* The connection takes some of it on while more is written. */
+        assert_in_range(n, 0, 4 * PLUGIN_FLOW_HIGH_BYTES);
         uint64_t patience = test_now_ms() + 300;
         while (web.writables == before && test_now_ms() < patience) {
             test_turn(&hf.f->loop);
         }
-        if (web.writables == before) {
+        if (web.writables == before && n == 0) {
             break; /* stuck: as it should be */
         }
     }

@@ -178,6 +178,11 @@ static void a_timer_for_now_waits_for_the_next_turn(void **state)
     struct lane l;
     lane_open_manual(&l, 1);
     struct note n = {.timer = {.fire = note_fire}, .lane = &l, .again = 3};
+    struct note far[3] = {{.timer = {.fire = note_fire}}};
+    for (int i = 0; i < 3; i++) {
+        far[i] = (struct note){.timer = {.fire = note_fire}, .lane = &l};
+        assert_true(lane_timer_set(&l, &far[i].timer, 1000000)); /* others, not due */
+    }
     assert_true(lane_timer_set(&l, &n.timer, 0));
     assert_true(lane_run(&l));
     assert_int_equal(order_len, 1);

@@ -77,6 +77,41 @@ static void add_all(void *data)
     assert_int_equal(worked_count, 0); /* never from inside a call */
 }
 
+static int again_worked;
+
+/* Work that cuts itself into pieces: the key comes again at once, and again. */
+static void work_again(void *data, struct kvp_queue *q, struct kvp_bytes key)
+{
+    (void)data;
+    probe.host->queue_done(q, key);
+    if (++again_worked < 40) {
+        assert_int_equal(probe.host->queue_add(q, key), 0);
+    }
+}
+
+static int open_queue_again(void)
+{
+    queue_args.size = sizeof(queue_args);
+    queue_args.work = work_again;
+    return probe.host->queue_open(probe.ctx, &queue_args, &queue);
+}
+
+/* Then each piece is a callback of its own, and all else of the plugin runs in between. */
+static void a_key_that_comes_again_lets_others_go_first(void **state)
+{
+    (void)state;
+    t_on_failure(_fail);
+    again_worked = 0;
+    probe = (struct probe){.on_init = open_queue_again};
+    t_open(&probe_plugin, NULL);
+    inside(add, "a");
+    for (int pieces = again_worked; pieces < 40; pieces = again_worked) {
+        t_step();
+        assert_in_range(again_worked, pieces, pieces + 1);
+    }
+    t_close();
+}
+
 /* Keys come in the order they were added, each once however often it was. */
 static void adds_coalesce_in_order(void **state)
 {
@@ -436,6 +471,7 @@ static void arguments_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_key_that_comes_again_lets_others_go_first, setup),
         cmocka_unit_test_setup(adds_coalesce_in_order, setup),
         cmocka_unit_test_setup(key_in_work_comes_again, setup),
         cmocka_unit_test_setup(parallel_is_a_bound, setup),

@@ -321,6 +321,26 @@ static void use_after_stop_is_a_failure(void **state)
     t_close();
 }
 
+static void close_queue(void *data)
+{
+    (void)data;
+    probe.host->queue_close(queue);
+}
+
+static void closing_after_the_end_is_fine_once(void **state)
+{
+    (void)state;
+    open_soft(NULL);
+    probe.on_start = open_term_queue;
+    t_lead(1);
+    t_depose();
+    inside(close_queue, NULL);
+    assert_int_equal(failures, 0);
+    inside(close_queue, NULL);
+    assert_failure("queue_close: that cache, queue or controller has ended");
+    t_close();
+}
+
 /* ---- outcomes -------------------------------------------------------------------------------- */
 
 static int32_t outcome;
@@ -518,13 +538,16 @@ static void failed_terms_start_again(void **state)
     assert_int_equal(probe.starts, 2);
     assert_int_equal(t_leading(), 1);
     t_depose();
-    probe.starts = 0;
+    probe.starts = probe.stops = 0;
     probe.on_start = refuse_start;
     t_lead(2);
+    assert_int_equal(probe.stops, 1); /* stop follows a start that failed, as in kvd */
+    assert_int_equal(probe.stop_reason, KVP_INTERNAL);
     t_advance(6900);
     assert_int_equal(t_leading(), 0); /* 1 + 2 + 4 seconds */
     t_advance(200);
     assert_int_equal(t_leading(), 1);
+    assert_int_equal(probe.stops, 3);
     t_close();
     assert_int_equal(failures, 0);
 }
@@ -573,6 +596,7 @@ int main(void)
         cmocka_unit_test(threads_are_told_apart),
         cmocka_unit_test(work_may_not_call),
         cmocka_unit_test(use_after_stop_is_a_failure),
+        cmocka_unit_test(closing_after_the_end_is_fine_once),
         cmocka_unit_test(faults_come_when_asked),
         cmocka_unit_test(expectations_speak),
         cmocka_unit_test(refusals_of_init),

@@ -203,7 +203,8 @@ static void unimplemented_methods_say_so(void **state)
         assert_string_equal(call->text, text);
         call_free(call);
     }
-    assert_int_equal(rows, 6 + 1 + 5 + 5 + 8 + 17 + 2 + 5 + 3 + 7); /* table 1.1, our Plugin */
+    assert_int_equal(rows, 6 + 1 + 5 + 5 + 8 + 17 + 2 + 5 + 3 + 7 +
+                               1); /* table 1.1, our Plugin and Record */
     assert_int_equal(later, 16 + 2 + 5);
 
     Etcdserverpb__AuthStatusRequest r = ETCDSERVERPB__AUTH_STATUS_REQUEST__INIT;

@@ -2,8 +2,8 @@
  *
  * uv_async_t does the same, but its receiver spins, and then yields, while the sender is still
  * inside uv_async_send: on a machine with few cores that cost a sixth of the CPU of a lone put. */
-#ifndef KVD_RAFT_WAKE_H
-#define KVD_RAFT_WAKE_H
+#ifndef KVD_BASE_WAKE_H
+#define KVD_BASE_WAKE_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* wake.c - an eventfd and a flag that saves needless writes to it. */
-#include "raft/wake.h"
+#include "base/wake.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,0 +1,139 @@
+/* test_catchup.c - a new leader decides nothing before its caches show what the former one did, and
+ * before its own handlers have been told of it. */
+#include "plugins/client/informer.h"
+#include "plugins/controllers/catchup.h"
+#include "tests/unit/plane/fake.h"
+
+#define PODS 6000
+
+static struct {
+    struct informer *informer;
+    struct informer_handler *handler;
+    struct catchup *catchup;
+    size_t told;       /* pods */
+    size_t told_ready; /* when ready was called */
+    int ready;
+} t;
+
+static void on_changed(void *data, const struct object *before, const struct object *now)
+{
+    (void)data;
+    t.told += before == NULL && now != NULL;
+}
+
+static void on_ready(void *data)
+{
+    (void)data;
+    t.ready++;
+    t.told_ready = t.told;
+}
+
+static void open_informer(void *data)
+{
+    struct informer_args a = {.type = schema_type(SCHEMA_CORE_V1_POD)};
+    (void)data;
+    assert_int_equal(informer_open(plane_root_client(), &a, &t.informer), 0);
+}
+
+static void close_informer(void *data)
+{
+    (void)data;
+    informer_close(t.informer);
+}
+
+/* As a controller does when its term begins. */
+static void begin(void *data)
+{
+    (void)data;
+    assert_int_equal(informer_on(t.informer, on_changed, NULL, NULL, &t.handler), 0);
+    assert_int_equal(catchup_open(plane_client(), t.informer, schema_type(SCHEMA_CORE_V1_POD),
+                                  on_ready, NULL, &t.catchup),
+                     0);
+}
+
+static void end(void *data)
+{
+    (void)data;
+    informer_off(t.handler);
+    catchup_close(t.catchup);
+}
+
+/* A list of count pods, p1 at revision 1 and so on, as of a revision. */
+static char *list_of(size_t count, unsigned revision)
+{
+    size_t room = 128 + count * 128;
+    char *text = malloc(room);
+    int len =
+        snprintf(text, room, "{\"metadata\":{\"resourceVersion\":\"%u\"},\"items\":[", revision);
+    for (size_t i = 1; i <= count; i++) {
+        len += snprintf(text + len, room - (size_t)len,
+                        "%s{\"metadata\":{\"name\":\"p%zu\",\"namespace\":\"default\","
+                        "\"resourceVersion\":\"%zu\"}}",
+                        i > 1 ? "," : "", i, i);
+    }
+    snprintf(text + len, room - (size_t)len, "]}");
+    return text;
+}
+
+static void answer_list(struct fake_call *list, size_t count, unsigned revision)
+{
+    char *text = list_of(count, revision);
+    fake_answer(list, 200, text);
+    free(text);
+}
+
+/* The list is answered while the handlers are still being told of thousands of pods. */
+static void handlers_are_told_first(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof t);
+    fake_open();
+    plane_inside(open_informer, NULL);
+    answer_list(fake_await(KVP_VERB_LIST, 1000), PODS, PODS);
+    plane_inside_only(begin, NULL);
+    for (int i = 0; i < 100 && fake_find(KVP_VERB_LIST) == NULL; i++) {
+        plane_crawl(1);
+    }
+    assert_true(t.told < PODS); /* or this test shows nothing */
+    answer_list(fake_find(KVP_VERB_LIST), 3, PODS);
+    PLANE_UNTIL(t.ready, 1000);
+    assert_int_equal(t.told_ready, PODS);
+    plane_advance(1000);
+    assert_int_equal(t.ready, 1);
+    plane_inside(end, NULL);
+    plane_inside(close_informer, NULL);
+    plane_close();
+}
+
+/* A pod that the list has and the cache does not: ready once it is shown. */
+static void what_the_store_has_is_awaited(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof t);
+    fake_open();
+    plane_inside(open_informer, NULL);
+    answer_list(fake_await(KVP_VERB_LIST, 1000), 2, 2);
+    struct fake_call *watch = fake_await(KVP_VERB_WATCH, 1000);
+    plane_inside(begin, NULL);
+    fake_refuse(fake_await(KVP_VERB_LIST, 1000), 503, "ServiceUnavailable");
+    answer_list(fake_await(KVP_VERB_LIST, 1000), 3, 7);
+    plane_advance(60000);
+    assert_int_equal(t.ready, 0);
+    fake_event(watch, "ADDED",
+               "{\"metadata\":{\"name\":\"p3\",\"namespace\":\"default\","
+               "\"resourceVersion\":\"3\"}}");
+    assert_int_equal(t.ready, 1);
+    assert_int_equal(t.told_ready, 3);
+    plane_inside(end, NULL);
+    plane_inside(close_informer, NULL);
+    plane_close();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLANE_TEST(handlers_are_told_first),
+        PLANE_TEST(what_the_store_has_is_awaited),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
