@@ -180,6 +180,11 @@ def certificates(api, tally, folder):
         status, who = api.admin("POST", REVIEW, {})
         equal((status, who["status"]["userInfo"]["username"]), (201, "kubernetes-admin"))
         equal(who["status"]["userInfo"]["groups"], ["system:masters", "system:authenticated"])
+    with tally.case("components find the authority of client certificates in a ConfigMap"):
+        path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+        found = until("it is there", lambda: (lambda a: a[0] == 200 and a[1])(api.admin("GET", path)))
+        with open(f"{api.pki}/ca.crt") as f:
+            equal(found["data"], {"client-ca-file": f.read()}, "data")
     with tally.case("nobody may see what everybody may, and nothing else"):
         equal(api.ask("GET", "/version")[0], 200)
         equal(api.ask("GET", "/readyz"), (200, "ok"))
