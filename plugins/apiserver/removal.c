@@ -38,6 +38,7 @@ bool removal_init(struct removal *rm, struct exchange *ex, const struct object *
     const struct query *q = &ex->query;
     enum query_switch orphan = q->orphan;
     *rm = (struct removal){.ex = ex,
+                           .memory = &ex->arena,
                            .grace_s = q->grace_s,
                            .propagation = q->propagation,
                            .dry_run = q->dry_run,
@@ -221,7 +222,7 @@ static int remove_decide(struct removal *rm, bool *unchanged)
     struct slice old = rm->value;
     buf_init(&text);
     rc = stored_encode(o, &text);
-    rm->value = rc == 0 ? arena_dup(&ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
+    rm->value = rc == 0 ? arena_dup(rm->memory, buf_slice(&text)) : slice_of(NULL, 0);
     buf_close(&text);
     *unchanged = rm->value.data != NULL && slice_eq(old, rm->value);
     return rm->value.data == NULL ? ERR_NOMEM : 0;
@@ -237,11 +238,11 @@ static void remove_apply(struct removal *rm, const struct kvp_row *row)
         rm->done(rm, true, 0);
         return;
     }
-    rm->value = arena_dup(&ex->arena, slice_of_kvp(row->value));
+    rm->value = arena_dup(rm->memory, slice_of_kvp(row->value));
     int64_t revision = row->mod_revision;
     int rc = rm->value.data == NULL ? ERR_NOMEM
                                     : stored_decode(ex->request.type, rm->value, revision,
-                                                    &ex->arena, &rm->object, &e);
+                                                    rm->memory, &rm->object, &e);
     if (rc == 0 && !remove_check(rm)) {
         return;
     }

@@ -14,6 +14,7 @@ struct removal {
     struct slice propagation;
     struct slice uid, version; /* preconditions; "" = none */
     bool dry_run;
+    struct arena *memory; /* of object and value: the exchange's; of many objects, one for each */
     struct slice key;
     struct slice name; /* for messages */
     unsigned tries;

@@ -58,7 +58,8 @@ struct collection {
     struct selection selection;
     struct removal removal; /* the options, then one object after the other */
     struct collected *first, **last;
-    struct buf items; /* of the answer */
+    struct arena memory; /* of the object in hand */
+    struct buf items;    /* of the answer */
 };
 
 static void collection_next(struct collection *c);
@@ -67,6 +68,7 @@ static void collection_free(struct exchange *ex)
 {
     struct collection *c = ex->op;
     buf_close(&c->items);
+    arena_close(&c->memory);
 }
 
 static int collection_row(struct listing *walk, struct slice key, struct slice value,
@@ -147,6 +149,7 @@ static void collection_next(struct collection *c)
     c->removal.key = one->key;
     c->removal.name = one->name;
     c->removal.tries = 0;
+    arena_clear(&c->memory);
     removal_run(&c->removal);
 }
 
@@ -162,6 +165,8 @@ void verb_delete_collection(struct exchange *ex)
         return;
     }
     buf_init(&c->items);
+    arena_init(&c->memory, 0);
+    c->removal.memory = &c->memory;
     c->last = &c->first;
     c->removal.done = collection_removed;
     c->removal.data = c;

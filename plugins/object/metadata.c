@@ -6,6 +6,9 @@
 
 #include "plugins/object/texts.h"
 
+/* The end of the year 9999: as far as times are written. */
+#define METADATA_SECONDS_MAX 253402300799
+
 #define NAME_BASE_MAX 58u /* of generateName: five letters follow */
 
 static bool metadata_counts(const struct object *o)
@@ -120,7 +123,9 @@ int metadata_prepare_update(struct object *new, const struct object *old)
 int metadata_mark_deleted(struct object *o, int64_t now_seconds, int64_t grace_seconds)
 {
     int64_t generation = object_int(o, "metadata.generation", 0);
-    int rc = object_set_int(o, "metadata.deletionTimestamp", now_seconds + grace_seconds);
+    int64_t at = grace_seconds > METADATA_SECONDS_MAX - now_seconds ? METADATA_SECONDS_MAX
+                                                                    : now_seconds + grace_seconds;
+    int rc = object_set_int(o, "metadata.deletionTimestamp", at);
     rc = rc == 0 ? object_set_int(o, "metadata.deletionGracePeriodSeconds", grace_seconds) : rc;
     return rc == 0 && generation > 0 ? object_set_int(o, "metadata.generation", generation + 1)
                                      : rc;

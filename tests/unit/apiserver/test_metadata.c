@@ -96,6 +96,9 @@ static void deletion_is_marked(void **state)
     assert_int_equal(object_int(&o, "metadata.deletionGracePeriodSeconds", 0), 30);
     assert_int_equal(object_int(&o, "metadata.generation", 0), 2);
     o = decoded(f, SCHEMA_CORE_V1_CONFIG_MAP, "{}");
+    /* A grace without end. */
+    assert_int_equal(metadata_mark_deleted(&o, 1000, INT64_MAX), 0);
+    assert_int_equal(object_int(&o, "metadata.deletionTimestamp", 0), 253402300799);
     assert_int_equal(metadata_mark_deleted(&o, 1000, 0), 0);
     assert_null(object_get(&o, "metadata.generation"));
 }
