@@ -24,7 +24,7 @@ bool expects_satisfied(struct expects *e, struct slice key);
 void expects_forget(struct expects *e, struct slice key);
 
 #ifdef KVD_DEBUG
-/* Planted bug: everything is satisfied always. The simulator proves that it finds the twins. */
+/* Planted bug: everything is satisfied always. unit/plane/test_workloads shows the twins. */
 extern bool expects_blind;
 #endif
 

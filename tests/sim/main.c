@@ -190,7 +190,6 @@ static int run_planted(void)
     for (size_t i = 0; suite_planted[i].name != NULL; i++) {
         struct sim_options o = {.members = suite_planted[i].members,
                                 .plugins = suite_planted[i].bugs >= SIM_BUG_NO_FENCE,
-                                .plane = (suite_planted[i].bugs & SIM_BUG_BLIND) != 0,
                                 .fault_ms = FAULT_MS_DEFAULT,
                                 .bugs = suite_planted[i].bugs};
         bool caught = false;

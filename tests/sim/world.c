@@ -5,7 +5,6 @@
 #include "base/alloc.h"
 #include "base/hashmap.h"
 #include "kv/epoch.h"
-#include "plugins/client/expect.h"
 #include "tests/sim/plane.h"
 #include "tests/sim/plugin_scribe.h"
 #include "tests/sim/plugins.h"
@@ -213,7 +212,6 @@ bool world_run(struct world *w, const struct sim_options *options, const char *d
     w->now_ms = 1000;
 #ifdef KVD_DEBUG
     node_bugs = options->bugs & 0xffff;
-    expects_blind = (options->bugs & SIM_BUG_BLIND) != 0;
     epoch_test_no_fence = (options->bugs & SIM_BUG_NO_FENCE) != 0;
     host_bugs = ((options->bugs & SIM_BUG_EARLY_START) != 0 ? HOST_BUG_EARLY_START : 0) |
                 ((options->bugs & SIM_BUG_NO_STAMP) != 0 ? HOST_BUG_NO_STAMP : 0);

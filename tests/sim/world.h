@@ -30,8 +30,7 @@ struct plane_model;
 enum sim_bug {
     SIM_BUG_NO_FENCE = 1 << 16,    /* apply refuses no stamp */
     SIM_BUG_EARLY_START = 1 << 17, /* plugins start before their epoch is applied */
-    SIM_BUG_NO_STAMP = 1 << 18,    /* plugins' writes carry no stamp */
-    SIM_BUG_BLIND = 1 << 19        /* controllers expect nothing of what they did (control plane) */
+    SIM_BUG_NO_STAMP = 1 << 18     /* plugins' writes carry no stamp */
 };
 
 struct sim_options {
