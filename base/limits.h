@@ -246,8 +246,9 @@
 #define PLUGIN_HTTP_BYTES_MAX     (256u * 1024u * 1024u)
 /* Bytes one exchange (or watch of objects) has under way in one direction between a plugin's lane
  * and the store loop: from high water on its sender waits, until low water (include/kvplugin.h
- * promises 64 KiB; with no more a large answer would be two thread switches per 64 KiB). */
-#define PLUGIN_FLOW_HIGH_BYTES (256u * 1024u)
+ * promises 64 KiB; more would cost a thousand slow clients more than it saves in thread switches).
+ */
+#define PLUGIN_FLOW_HIGH_BYTES (128u * 1024u)
 #define PLUGIN_FLOW_LOW_BYTES  (64u * 1024u)
 /* One http_write: an object as large as the store takes, in any encoding. */
 #define PLUGIN_HTTP_WRITE_BYTES_MAX (4u * 1024u * 1024u)

@@ -40,9 +40,10 @@ class Cluster:
                 raise RuntimeError("no kubeconfig:\n" + self.server.log_tail())
             time.sleep(0.05)
         self.tls = self.trust()
-        while True:  # the leader makes the namespaces
+        made = ["namespaces/default", "namespaces/kube-system/configmaps/extension-apiserver-authentication"]
+        while True:  # the leader makes them
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                if self.ask("GET", "/api/v1/namespaces/default", ok=(200, 404))["kind"] == "Namespace":
+                if all(self.ask("GET", f"/api/v1/{path}", ok=(200, 404))["kind"] != "Status" for path in made):
                     return self
             if time.monotonic() > deadline:
                 raise RuntimeError("no namespaces:\n" + self.server.log_tail())
@@ -213,7 +214,8 @@ def check_tables(tally, c):
                             ["headless", "ClusterIP", "None", "<none>", "53/UDP", "AGE", "<none>"],
                             ["lb", "LoadBalancer", "10.96.0.9", "<pending>", "80:30080/TCP", "AGE", "app=web"]],
         "get cm -A": [["NAMESPACE", "NAME", "DATA", "AGE"], ["default", "conf", "2", "AGE"],
-                      ["kube-system", "conf", "0", "AGE"]],
+                      ["kube-system", "conf", "0", "AGE"],
+                      ["kube-system", "extension-apiserver-authentication", "1", "AGE"]],
         "get secrets": [["NAME", "TYPE", "DATA", "AGE"], ["s", "Opaque", "1", "AGE"]],
         "get events": [["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"],
                        ["AGE", "Warning", "BackOff", "pod/crash", "waits a little"]],
