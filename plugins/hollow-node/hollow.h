@@ -89,8 +89,9 @@ int hollow_nodes_start(struct hollow *h);
 struct hollow_node *hollow_node_find(struct hollow *h, struct slice name);
 /* Whether it does what a kubelet does: on, registered, ours. */
 bool hollow_node_acts(const struct hollow_node *n);
-/* Addresses of pods: takes a free one (0 = none left) or one that is known; gives it back. */
-unsigned hollow_address_take(struct hollow_node *n);
+/* Addresses of pods: takes a free one (0 = none left) or one that is known; gives it back. kept:
+ * bits as n->addresses, of pods that have one and were not met yet. */
+unsigned hollow_address_take(struct hollow_node *n, const uint8_t kept[32]);
 bool hollow_address_claim(struct hollow_node *n, struct slice text, unsigned *number);
 void hollow_address_give(struct hollow_node *n, unsigned number);
 void hollow_address_print(const struct hollow_node *n, unsigned number, char out[16]);

@@ -129,10 +129,10 @@ void hollow_address_print(const struct hollow_node *n, unsigned number, char out
     snprintf(out, 16, "10.%u.%u.%u", (244 + (index >> 8)) & 255u, index & 255u, number & 255u);
 }
 
-unsigned hollow_address_take(struct hollow_node *n)
+unsigned hollow_address_take(struct hollow_node *n, const uint8_t kept[32])
 {
     for (unsigned i = 2; i < 255; i++) {
-        if (!(n->addresses[i / 8] & (1u << (i % 8)))) {
+        if (!((n->addresses[i / 8] | kept[i / 8]) & (1u << (i % 8)))) {
             n->addresses[i / 8] |= (uint8_t)(1u << (i % 8));
             return i;
         }

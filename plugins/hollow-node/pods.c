@@ -143,6 +143,45 @@ static void pod_remove(struct hollow_pod *p, const struct object *pod, struct wo
     buf_close(&body);
 }
 
+struct pod_kept {
+    const struct hollow_node *home;
+    uint8_t bits[32];
+};
+
+static int pod_keeps(void *data, const struct object *o)
+{
+    struct pod_kept *kept = data;
+    struct slice ip = object_text(o, "status.podIP");
+    unsigned number = 0;
+    size_t at = ip.len;
+    while (at > 0 && ip.data[at - 1] >= '0' && ip.data[at - 1] <= '9') {
+        at--;
+    }
+    for (; at < ip.len && number < 256; at++) {
+        number = number * 10 + (ip.data[at] - '0');
+    }
+    char own[16];
+    hollow_address_print(kept->home, number, own);
+    if (number < 256 && slice_eq(ip, slice_str(own))) {
+        kept->bits[number / 8] |= (uint8_t)(1u << (number % 8));
+    }
+    return 0;
+}
+
+/* Takes an address that no pod of the node has, also none that this term has not met yet. */
+static void pod_take_address(struct hollow_pod *p)
+{
+    struct pod_kept kept = {.home = p->home};
+    (void)informer_by_index(p->home->all->pod_informer, INDEX_NODE, slice_str(p->home->name),
+                            pod_keeps, &kept);
+    p->address = hollow_address_take(p->home, kept.bits);
+    if (p->address != 0) {
+        hollow_address_print(p->home, p->address, p->ip);
+    } else {
+        memcpy(p->ip, p->home->address, sizeof p->ip);
+    }
+}
+
 static int64_t pod_live(struct hollow_pod *p, const struct object *pod, struct work *w)
 {
     struct podlife_now now = hollow_now(p->home->all);
@@ -151,12 +190,7 @@ static int64_t pod_live(struct hollow_pod *p, const struct object *pod, struct w
         p->unsaid = true;
     }
     if (p->life.sandbox && *p->ip == '\0') {
-        p->address = hollow_address_take(p->home);
-        if (p->address != 0) {
-            hollow_address_print(p->home, p->address, p->ip);
-        } else {
-            memcpy(p->ip, p->home->address, sizeof p->ip);
-        }
+        pod_take_address(p);
     }
     bool current = object_revision(pod) >= p->revision;
     if (p->unsaid || (current && p->life.start_s != 0 && !podlife_shows(&p->life, pod))) {

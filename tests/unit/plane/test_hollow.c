@@ -120,6 +120,45 @@ static void leaders_change(void **state)
     plane_close();
 }
 
+/* A new start meets pods that are due for an address before those that have one: that one is taken
+ * all the same. */
+static void an_address_is_one_pods(void **state)
+{
+    (void)state;
+    plane_open(APISERVER, "hollow-node,nodes=1", NULL);
+    PLANE_UNTIL(plane_count(NODE, NULL, NULL) == 1, 2000);
+    make_pod("p", "hollow-node-1", "");
+    make_pod("q", "hollow-node-1", "");
+    PLANE_UNTIL(ready("p") && ready("q"), 1000);
+    make_pod("a", "hollow-node-1", "");
+    make_pod("b", "hollow-node-1", "");
+    PLANE_UNTIL(plane_text(POD, "default", "a", "status.startTime")[0] != 0 &&
+                    plane_text(POD, "default", "b", "status.startTime")[0] != 0,
+                1000);
+    plane_expect(POD, "default", "a", "status.podIP", "");
+    plane_disable("hollow-node");
+    plane_advance(5000); /* they are due when it comes back, before anything else */
+    plane_enable("hollow-node");
+    PLANE_UNTIL(ready("a") && ready("b"), 2000);
+    const char *const names[] = {"a", "b", "p", "q"};
+    for (size_t i = 0; i < 4; i++) {
+        char one[16];
+        snprintf(one, sizeof one, "%s", plane_text(POD, "default", names[i], "status.podIP"));
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(one, plane_text(POD, "default", names[k], "status.podIP"));
+        }
+    }
+    /* What was kept for them is given back when they go. */
+    char first[16];
+    snprintf(first, sizeof first, "%s", plane_text(POD, "default", "p", "status.podIP"));
+    plane_delete(POD, "default", "p", NULL);
+    PLANE_UNTIL(plane_get(POD, "default", "p") == NULL, 60000);
+    make_pod("r", "hollow-node-1", "");
+    PLANE_UNTIL(ready("r"), 2000);
+    plane_expect(POD, "default", "r", "status.podIP", first);
+    plane_close();
+}
+
 static void a_stopped_node_does_nothing(void **state)
 {
     (void)state;
@@ -264,6 +303,7 @@ int main(void)
         PLANE_TEST(nodes_register_and_renew),
         PLANE_TEST(pods_live_and_die),
         PLANE_TEST(leaders_change),
+        PLANE_TEST(an_address_is_one_pods),
         PLANE_TEST(a_stopped_node_does_nothing),
         PLANE_TEST(what_is_not_hollow_is_left_alone),
         PLANE_TEST(a_name_that_is_taken),
