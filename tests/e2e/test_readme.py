@@ -39,6 +39,12 @@ def main():
         for command, expected in steps:
             if command.startswith("kubectl ") and shutil.which("kubectl") is None:
                 tally.skip(command, "there is no kubectl")
+                scaled = re.fullmatch(r"kubectl scale deployment/(\S+) --replicas=(\d+)", command)
+                if scaled:  # what follows shows it
+                    path = f"/apis/apps/v1/namespaces/default/deployments/{scaled[1]}/scale"
+                    status, answer = server.api("PATCH", path, {"spec": {"replicas": int(scaled[2])}},
+                                                "application/merge-patch+json")
+                    equal(status, 200, answer)
                 continue
             with tally.case(command):
                 run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=env,
