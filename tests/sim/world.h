@@ -45,7 +45,8 @@ struct sim_options {
 
 /* What one run did, to show that the faults really happened. */
 struct sim_counts {
-    uint64_t acked, unknown, refused, reads, reads_alone, crashes, power_cuts, pauses, partitions, installs;
+    uint64_t acked, unknown, refused, reads, reads_alone, crashes, power_cuts, pauses, partitions,
+        installs;
     uint64_t checkpoints, leaders, changes, transfers, watch_events, disk_full;
 };
 
