@@ -110,29 +110,25 @@ bool answer_row(struct slice key_value, struct kvp_row *out)
     return more == 0;
 }
 
-/* Rows in front of the end, or of the first field that is not whole. */
-static size_t answer_count(struct slice body, bool *whole)
+static bool answer_count(struct slice body, size_t *rows)
 {
     struct wire_field f;
-    size_t rows = 0;
     int more;
+    *rows = 0;
     while ((more = wire_next(&body, &f)) > 0) {
-        rows += f.number == 2;
+        *rows += f.number == 2;
     }
-    *whole = more == 0;
-    return rows;
+    return more == 0;
 }
 
-bool answer_rows_open(struct answer_rows *a, struct slice body, bool cut)
+bool answer_rows_open(struct answer_rows *a, struct slice body)
 {
     struct wire_field f;
-    bool whole;
+    size_t count;
     memset(a, 0, sizeof(*a));
-    size_t count = answer_count(body, &whole);
-    if (!whole && !cut) {
+    if (!answer_count(body, &count)) {
         return false;
     }
-    a->cut = !whole;
     if (count > 0) {
         a->rows = mem_alloc(count * sizeof(*a->rows));
         if (a->rows == NULL) {

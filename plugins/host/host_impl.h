@@ -332,7 +332,6 @@ struct request {
     int64_t number2;
     uint32_t op;
     bool flag;
-    bool cut; /* the answer's body holds only its first rows */
     union {
         struct service_write write;
         struct service_read read;
@@ -368,10 +367,9 @@ struct answer_rows {
     size_t count;
     bool more;
     int64_t total;
-    bool cut; /* the last row was not complete: left out */
 };
-/* false: malformed or out of memory. cut: body may end in the middle of a row. */
-bool answer_rows_open(struct answer_rows *a, struct slice body, bool cut);
+/* false: malformed or out of memory. */
+bool answer_rows_open(struct answer_rows *a, struct slice body);
 void answer_rows_close(struct answer_rows *a);
 bool answer_row(struct slice key_value, struct kvp_row *out);
 
