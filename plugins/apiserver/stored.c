@@ -117,14 +117,24 @@ int stored_decode_lean(const struct schema_type *type, struct slice value, int64
     return stored_read(type, value, revision, true, a, out, e);
 }
 
-/* {"kind":"K","apiVersion":"G/V", */
-static size_t stored_head(const struct schema_type *type, char *out, size_t room)
+/* How many bytes {"kind":"K","apiVersion":"G/V", has, when value begins so; else 0. Compared in
+ * pieces: it is done for each object of a list. */
+static size_t stored_head(const struct schema_type *type, struct slice value)
 {
     const char *group = schema_text(type, type->group);
-    int n =
-        snprintf(out, room, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",", schema_type_name(type),
-                 group, group[0] != 0 ? "/" : "", schema_text(type, type->version));
-    return n > 0 && (size_t)n < room ? (size_t)n : 0;
+    const char *const pieces[] = {
+        "{\"kind\":\"", schema_type_name(type),   "\",\"apiVersion\":\"",
+        group,          group[0] != 0 ? "/" : "", schema_text(type, type->version),
+        "\","};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        struct slice piece = slice_str(pieces[i]);
+        if (!slice_starts_with(slice_of(value.data + at, value.len - at), piece)) {
+            return 0;
+        }
+        at += piece.len;
+    }
+    return at;
 }
 
 /* The end of a JSON text that begins at `at` with its quote; 0 = there is none. */
@@ -133,7 +143,16 @@ static size_t stored_text_end(struct slice s, size_t at)
     if (at >= s.len || s.data[at] != '"') {
         return 0;
     }
-    for (at++; at < s.len; at++) {
+    at++;
+    const uint8_t *quote = at < s.len ? memchr(s.data + at, '"', s.len - at) : NULL;
+    if (quote == NULL) {
+        return 0;
+    }
+    size_t end = (size_t)(quote - s.data);
+    if (end == at || memchr(s.data + at, '\\', end - at) == NULL) {
+        return end + 1;
+    }
+    for (; at < s.len; at++) {
         if (s.data[at] == '\\') {
             at++;
         } else if (s.data[at] == '"') {
@@ -141,6 +160,23 @@ static size_t stored_text_end(struct slice s, size_t at)
         }
     }
     return 0;
+}
+
+#define STORED_REVISION_BYTES_MAX 64u
+
+/* ,"resourceVersion":"N" */
+static void stored_put_revision(int64_t revision, struct buf *out)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    uint64_t n = revision > 0 ? (uint64_t)revision : 0;
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    buf_append_str(out, ",\"resourceVersion\":\"");
+    buf_append(out, digits + at, sizeof digits - at);
+    buf_append_byte(out, '"');
 }
 
 /* Where resourceVersion belongs: behind those of its elder siblings that are there. 0 = the value
@@ -201,14 +237,13 @@ static size_t stored_object_end(struct slice s, size_t at)
 int stored_print_metadata(const struct schema_type *type, struct slice value, int64_t revision,
                           struct arena *scratch, struct buf *out, struct errmsg *e)
 {
-    char head[256];
-    size_t n = stored_head(type, head, sizeof head);
-    size_t at = n > 0 && slice_starts_with(value, slice_of(head, n)) ? stored_splice(value, n) : 0;
+    size_t n = stored_head(type, value);
+    size_t at = n > 0 ? stored_splice(value, n) : 0;
     size_t from = n + sizeof "\"metadata\":" - 1;
     size_t end = at > 0 ? stored_object_end(value, from) : 0;
     if (end > at) {
         buf_append(out, value.data + from, at - from);
-        buf_printf(out, ",\"resourceVersion\":\"%" PRId64 "\"", revision);
+        stored_put_revision(revision, out);
         buf_append(out, value.data + at, end - at);
         return out->failed ? ERR_NOMEM : 0;
     }
@@ -224,14 +259,14 @@ int stored_print_metadata(const struct schema_type *type, struct slice value, in
 int stored_print(const struct schema_type *type, struct slice value, int64_t revision, bool item,
                  struct arena *scratch, struct buf *out, struct errmsg *e)
 {
-    char head[256];
-    size_t n = stored_head(type, head, sizeof head);
-    size_t at = n > 0 && slice_starts_with(value, slice_of(head, n)) ? stored_splice(value, n) : 0;
+    size_t n = stored_head(type, value);
+    size_t at = n > 0 ? stored_splice(value, n) : 0;
     if (at > 0) {
         size_t from = item ? n : 0;
+        buf_reserve(out, value.len + STORED_REVISION_BYTES_MAX);
         buf_append_str(out, item ? "{" : "");
         buf_append(out, value.data + from, at - from);
-        buf_printf(out, ",\"resourceVersion\":\"%" PRId64 "\"", revision);
+        stored_put_revision(revision, out);
         buf_append(out, value.data + at, value.len - at);
         return out->failed ? ERR_NOMEM : 0;
     }

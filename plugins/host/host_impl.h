@@ -364,7 +364,7 @@ void answer_result(struct kvp_result *out, int err, bool unknown, int64_t revisi
 /* Rows of an encoded RangeResponse without header; they point into body. */
 struct answer_rows {
     struct kvp_row *rows; /* mem_*; free with answer_rows_close */
-    size_t count;
+    size_t count, cap;
     bool more;
     int64_t total;
 };
