@@ -340,6 +340,15 @@ void tls_output_move(struct tls *t, struct buf *to)
     buf_init(&t->output);
 }
 
+void tls_output_lend(struct tls *t, struct buf *from)
+{
+    if (t->output.cap == 0 && !t->output.failed) {
+        buf_clear(from);
+        t->output = *from;
+        buf_init(from);
+    }
+}
+
 void tls_output_taken(struct tls *t, size_t n)
 {
     if (n == t->output.len) {

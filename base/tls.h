@@ -98,6 +98,8 @@ void tls_close_notify(struct tls *t);
 struct slice tls_output(struct tls *t);
 /* Gives the output away: *to, which is empty, is what tls_output told, its bytes in place. */
 void tls_output_move(struct tls *t, struct buf *to);
+/* The memory of *from is the output's from now on, if that has none; *from is then empty. */
+void tls_output_lend(struct tls *t, struct buf *from);
 /* The first n bytes of it were taken. */
 void tls_output_taken(struct tls *t, size_t n);
 /* After TLS_FAILED: why, in the words Go's crypto/tls has for it, which operators search for. */

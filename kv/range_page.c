@@ -5,20 +5,25 @@
 #include "kv/range.h"
 #include "proto/codec.h"
 
-/* Up to here an answer grows by doubling; then it gets all the room that a page may need at once:
- * copying it again and again would cost as much as reading the rows. */
+/* Up to here an answer grows by doubling; then it gets all the room at once that the page seems to
+ * need: copying it again and again would cost as much as reading the rows. */
 #define RANGE_PAGE_SMALL_BYTES (32u * 1024u)
 
+/* Room for a row of so many bytes, or for those that may follow, too. */
 static bool page_reserve(const struct kv_range *r, size_t size, size_t bytes, struct buf *out)
 {
-    if (r->kept > 0 && out->len < RANGE_PAGE_SMALL_BYTES) {
-        return true;
+    size_t more = size + RANGE_PAGE_TRAILER_BYTES;
+    if (out->len >= RANGE_PAGE_SMALL_BYTES && out->len + more > out->cap) {
+        size_t room = bytes > out->len ? bytes - out->len : 0;
+        if (r->plan.limit > 0) {
+            size_t rows = (size_t)(r->plan.limit - r->kept);
+            size_t rest = out->len / (size_t)r->kept * rows;
+            rest += rest / 8;
+            room = rest < room ? rest : room;
+        }
+        more += room;
     }
-    size_t want = size + RANGE_PAGE_TRAILER_BYTES;
-    if (r->kept > 0 && out->len + want > out->cap && out->len < bytes) {
-        want = bytes - out->len + RANGE_PAGE_TRAILER_BYTES;
-    }
-    return buf_reserve(out, want);
+    return buf_reserve(out, more);
 }
 
 int kv_range_page(struct kv_range *r, size_t bytes, struct buf *out)

@@ -16,6 +16,9 @@
 #include "base/limits.h"
 #include "rpc/conn.h"
 
+/* One buffer is kept for all connections: a write of RPC_WRITE_BUFFER_BYTES and what TLS adds. */
+#define SECURE_KEPT_BYTES_MAX (2 * RPC_WRITE_BUFFER_BYTES)
+
 struct secure {
     struct conn *conn;
     struct tls *tls;
@@ -38,6 +41,24 @@ const struct tls_peer *secure_peer(const struct secure *s)
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+/* The output, or what was written of it, is of no use any more: its memory may serve others. */
+static void secure_keep(struct secure *s, struct buf *written)
+{
+    struct buf *records = &s->conn->server->records;
+    struct buf old = {.data = NULL};
+    if (written != NULL) {
+        old = *written;
+        buf_init(written);
+    } else {
+        tls_output_move(s->tls, &old);
+    }
+    if (records->cap == 0 && old.cap <= SECURE_KEPT_BYTES_MAX) {
+        *records = old;
+    } else {
+        buf_close(&old);
+    }
+}
+
 /* Writes what TLS has to say, unless a write is under way. false: the carrier is broken. */
 static bool secure_push(struct secure *s)
 {
@@ -54,7 +75,7 @@ static bool secure_push(struct secure *s)
         return false;
     }
     if ((size_t)n == out.len) {
-        tls_output_taken(s->tls, out.len);
+        secure_keep(s, NULL);
         return true;
     }
     tls_output_move(s->tls, &s->writing);
@@ -72,6 +93,7 @@ static ssize_t secure_try_write(struct conn *c, const struct slice *parts, size_
     for (size_t i = 0; i < count; i++) {
         len += parts[i].len;
     }
+    tls_output_lend(s->tls, &c->server->records);
     tls_expect(s->tls, len);
     for (size_t i = 0; i < count; i++) {
         if (tls_write(s->tls, parts[i].data, parts[i].len) != TLS_OK) {
@@ -103,7 +125,7 @@ static int secure_write(struct conn *c, const uint8_t *data, size_t len)
 void secure_written(struct secure *s, int status)
 {
     struct conn *c = s->conn;
-    buf_close(&s->writing);
+    secure_keep(s, &s->writing);
     if (c->state == CONN_CLOSED) {
         return;
     }

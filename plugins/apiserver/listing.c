@@ -114,11 +114,7 @@ static void listing_fail(struct listing *l, struct status s)
 static int64_t listing_fit(const struct listing *l, const struct kvp_rows *rows)
 {
     size_t wanted = listing_decodes(l) ? LISTING_DECODED_BYTES : LISTING_PLAIN_BYTES;
-    size_t bytes = 0;
-    for (size_t i = 0; i < rows->count; i++) {
-        bytes += rows->rows[i].value.len;
-    }
-    size_t fit = rows->count * wanted / (bytes + 1);
+    size_t fit = rows->count * wanted / (l->page_bytes + 1);
     return fit > LISTING_PAGE_ROWS ? LISTING_PAGE_ROWS : (int64_t)fit + 1;
 }
 
@@ -126,6 +122,10 @@ static int64_t listing_fit(const struct listing *l, const struct kvp_rows *rows)
 static bool listing_rows(struct listing *l, const struct kvp_rows *rows)
 {
     l->began = true;
+    l->page_bytes = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        l->page_bytes += rows->rows[i].value.len;
+    }
     l->page_rows = listing_fit(l, rows);
     for (size_t i = 0; i < rows->count; i++) {
         const struct kvp_row *row = &rows->rows[i];

@@ -32,6 +32,7 @@ struct listing {
     struct buf from;   /* key to go on from; empty = the beginning */
     int64_t count;     /* handed on so far */
     int64_t page_rows; /* of the next page */
+    size_t page_bytes; /* values of the page that is being handed on */
     bool began;        /* a page has come: what this member has at its revision will do */
     bool more;         /* ended by the limit: from is where the rest begins */
     bool single;       /* prefix is the key of one object */
