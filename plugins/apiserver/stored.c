@@ -6,6 +6,7 @@
 
 #include "plugins/object/encode.h"
 #include "plugins/object/registry.h"
+#include "plugins/object/scan.h"
 
 /* ---- keys ---------------------------------------------------------------------------------- */
 
@@ -111,6 +112,22 @@ int stored_decode(const struct schema_type *type, struct slice value, int64_t re
     return stored_read(type, value, revision, false, a, out, e);
 }
 
+int stored_decode_some(const struct schema_type *type, struct slice value,
+                       const struct decode_keep *keep, struct arena *a, struct object *out,
+                       struct errmsg *e)
+{
+    struct object o;
+    int rc = object_decode_some(&o, stored_type(type), keep, a, value, e);
+    if (rc != 0) {
+        return rc == ERR_NOMEM ? rc : errmsg_wrap(e, ERR_INVALID, "a stored object");
+    }
+    if (type != o.type) {
+        return stored_convert(&o, type, a, out);
+    }
+    *out = o;
+    return 0;
+}
+
 int stored_decode_lean(const struct schema_type *type, struct slice value, int64_t revision,
                        struct arena *a, struct object *out, struct errmsg *e)
 {
@@ -143,21 +160,13 @@ static size_t stored_text_end(struct slice s, size_t at)
     if (at >= s.len || s.data[at] != '"') {
         return 0;
     }
-    at++;
-    const uint8_t *quote = at < s.len ? memchr(s.data + at, '"', s.len - at) : NULL;
-    if (quote == NULL) {
-        return 0;
-    }
-    size_t end = (size_t)(quote - s.data);
-    if (end == at || memchr(s.data + at, '\\', end - at) == NULL) {
-        return end + 1;
-    }
-    for (; at < s.len; at++) {
-        if (s.data[at] == '\\') {
-            at++;
-        } else if (s.data[at] == '"') {
-            return at + 1;
+    const uint8_t *end = s.data + s.len;
+    const uint8_t *p = s.data + at + 1;
+    while ((p = scan_plain(p, end)) < end) {
+        if (*p == '"') {
+            return (size_t)(p - s.data) + 1;
         }
+        p += *p == '\\' && p + 1 < end ? 2 : 1;
     }
     return 0;
 }
@@ -167,15 +176,8 @@ static size_t stored_text_end(struct slice s, size_t at)
 /* ,"resourceVersion":"N" */
 static void stored_put_revision(int64_t revision, struct buf *out)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    uint64_t n = revision > 0 ? (uint64_t)revision : 0;
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
     buf_append_str(out, ",\"resourceVersion\":\"");
-    buf_append(out, digits + at, sizeof digits - at);
+    buf_append_int(out, revision);
     buf_append_byte(out, '"');
 }
 
