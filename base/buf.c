@@ -113,6 +113,21 @@ bool buf_printf(struct buf *b, const char *format, ...)
     return true;
 }
 
+bool buf_append_int(struct buf *b, int64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0) {
+        digits[--at] = '-';
+    }
+    return buf_append(b, digits + at, sizeof(digits) - at);
+}
+
 bool buf_append_varint(struct buf *b, uint64_t value)
 {
     if (!buf_reserve(b, 10)) {

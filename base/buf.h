@@ -29,6 +29,8 @@ bool buf_append_slice(struct buf *b, struct slice s);
 bool buf_append_byte(struct buf *b, uint8_t byte);
 bool buf_append_str(struct buf *b, const char *text); /* without the NUL */
 bool buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* In decimal. */
+bool buf_append_int(struct buf *b, int64_t value);
 /* Base-128 varint, as in protobuf. */
 bool buf_append_varint(struct buf *b, uint64_t value);
 /* Fixed-width integers, little and big endian. */

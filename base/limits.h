@@ -68,6 +68,10 @@
  * time for a connection, and it is all a slow reader makes us copy aside. */
 #define RPC_READ_BUFFER_BYTES  (64u * 1024u)
 #define RPC_WRITE_BUFFER_BYTES (64u * 1024u)
+/* Plaintext of one TLS record: what is written at once is best a multiple of it. */
+#define RPC_TLS_RECORD_BYTES (16u * 1024u)
+/* Pieces of one write. */
+#define RPC_WRITE_PARTS_MAX 8u
 /* Written for one connection before the others get their turn. */
 #define RPC_FLUSH_BYTES_MAX (1024u * 1024u)
 /* Flush rounds of one loop turn: answers that make more answers wait for the next turn after that.

@@ -12,6 +12,10 @@
 #include "base/assert.h"
 #include "base/tls_impl.h"
 
+/* Plaintext of a record, and what encryption adds to it at most, in one piece of output. */
+#define TLS_RECORD_BYTES      (16u * 1024u)
+#define TLS_RECORD_MORE_BYTES 64u
+
 /* ---- words ----------------------------------------------------------------------------------- */
 
 const char *tls_verify_text(int verify_error)
@@ -295,6 +299,13 @@ enum tls_result tls_read(struct tls *t, uint8_t *out, size_t size, size_t *len)
     }
 }
 
+void tls_expect(struct tls *t, size_t len)
+{
+    if (!t->failed) {
+        (void)buf_reserve(&t->output, len + (len / TLS_RECORD_BYTES + 1) * TLS_RECORD_MORE_BYTES);
+    }
+}
+
 enum tls_result tls_write(struct tls *t, const uint8_t *data, size_t len)
 {
     if (t->failed) {
@@ -321,6 +332,21 @@ void tls_close_notify(struct tls *t)
 struct slice tls_output(struct tls *t)
 {
     return buf_slice(&t->output);
+}
+
+void tls_output_move(struct tls *t, struct buf *to)
+{
+    *to = t->output;
+    buf_init(&t->output);
+}
+
+void tls_output_lend(struct tls *t, struct buf *from)
+{
+    if (t->output.cap == 0 && !t->output.failed) {
+        buf_clear(from);
+        t->output = *from;
+        buf_init(from);
+    }
 }
 
 void tls_output_taken(struct tls *t, size_t n)

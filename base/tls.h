@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -86,12 +87,19 @@ enum tls_result tls_handshake(struct tls *t);
 bool tls_established(const struct tls *t);
 /* Up to `size` bytes of plaintext (a record's rest at a time). TLS_OK: *len > 0 bytes. */
 enum tls_result tls_read(struct tls *t, uint8_t *out, size_t size, size_t *len);
+/* Makes room for so many bytes at once: several writes follow, each of whole records but the last.
+ */
+void tls_expect(struct tls *t, size_t len);
 /* Encrypts all of it (len > 0) into the output. TLS_OK or TLS_FAILED. */
 enum tls_result tls_write(struct tls *t, const uint8_t *data, size_t len);
 /* Says that no more will be written. Nothing after a failure. */
 void tls_close_notify(struct tls *t);
 /* Ciphertext for the peer; valid until the next call. */
 struct slice tls_output(struct tls *t);
+/* Gives the output away: *to, which is empty, is what tls_output told, its bytes in place. */
+void tls_output_move(struct tls *t, struct buf *to);
+/* The memory of *from is the output's from now on, if that has none; *from is then empty. */
+void tls_output_lend(struct tls *t, struct buf *from);
 /* The first n bytes of it were taken. */
 void tls_output_taken(struct tls *t, size_t n);
 /* After TLS_FAILED: why, in the words Go's crypto/tls has for it, which operators search for. */

@@ -87,8 +87,15 @@ static int store_cursor_step(struct store_cursor *c, int source)
         return rc < 0 ? rc : 0;
     }
     const struct memtable *rows = c->rows[source];
-    c->row[source] =
+    const struct memtable_row *row =
         memtable_visible(rows, memtable_next_key(rows, c->row[source]), c->table, c->view->seq);
+    if (row != NULL) {
+        /* Neighbours in order lie anywhere in memory: the next one comes while this one is used. */
+        const struct memtable_row *next = memtable_next(row);
+        __builtin_prefetch(next);
+        __builtin_prefetch((const uint8_t *)next + 64);
+    }
+    c->row[source] = row;
     return 0;
 }
 

@@ -116,6 +116,12 @@ bool kv_range_produce(struct kv_range *r, struct buf *out, size_t room);
  * (*last). ERR_AGAIN: nothing yet, the slice is used up (deleted keys, or counting the rest): call
  * again. */
 int kv_range_chunk(struct kv_range *r, size_t rows, size_t bytes, struct buf *out, bool *last);
+/* A page, instead of measure and produce, for a range that is neither sorted nor filtered nor only
+ * counted (ERR_UNIMPLEMENTED): appends its first rows to *out, which is empty before the first
+ * call: as many as the limit allows and as make no more than `bytes`, but at least one. Then `more`
+ * if there are further rows, else the count: what lies behind a page is not walked. One slice per
+ * call; ERR_AGAIN: call again with the same arguments. */
+int kv_range_page(struct kv_range *r, size_t bytes, struct buf *out);
 
 /* A read-only TxnRequest (contract T-09, validated) on one view: appends the TxnResponse without
  * header to *out. Bounded by the request's own limits; runs whole. */

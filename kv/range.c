@@ -148,8 +148,7 @@ static bool range_filter(const struct range_plan *p, const struct version *v)
            !(p->min_create != 0 && v->create < p->min_create);
 }
 
-/* Work is counted in rows; this many bytes fetched count as one. */
-static void spend_bytes(uint32_t *budget, size_t bytes)
+void range_spend(uint32_t *budget, size_t bytes)
 {
     size_t rows = bytes / (SLICE_BYTES_MAX / SLICE_ROWS_MAX);
     *budget -= rows < *budget ? (uint32_t)rows : *budget;
@@ -205,7 +204,7 @@ static int range_keep_ref(struct kv_range *r, uint32_t *budget)
         if (err != 0 || !key_value_parse(record.kv, &kv)) {
             return err != 0 ? err : ERR_DAMAGED;
         }
-        spend_bytes(budget, record.kv.len);
+        range_spend(budget, record.kv.len);
         ref.by.bytes = kv.value.data;
         ref.len = (uint32_t)kv.value.len;
         break;
@@ -257,7 +256,7 @@ static int range_visit(struct kv_range *r, uint32_t *budget)
     if (err != 0) {
         return err;
     }
-    spend_bytes(budget, r->small.len - before);
+    range_spend(budget, r->small.len - before);
     r->small_rows++;
     return r->small.len > RANGE_SMALL_BYTES_MAX ? range_overflow(r, r->iter.key) : 0;
 }
@@ -326,7 +325,7 @@ static enum kv_progress range_encode(struct kv_range *r, uint32_t *budget, int *
         if (*err != 0) {
             return KV_DONE;
         }
-        spend_bytes(budget, ref->size);
+        range_spend(budget, ref->size);
         r->small_rows++;
         r->overflowed = r->small.len > RANGE_SMALL_BYTES_MAX;
     }
@@ -529,7 +528,7 @@ int kv_range_chunk(struct kv_range *r, size_t rows, size_t bytes, struct buf *ou
         r->kept++;
         r->count++;
         sent++;
-        spend_bytes(&budget, out->len - before);
+        range_spend(&budget, out->len - before);
     }
     int err = range_count_rest(r, &budget, out, last);
     return err == ERR_AGAIN && sent > 0 ? 0 : err;

@@ -4,7 +4,7 @@
  * through, sort if asked, add up sizes; encode along the way as long as it stays small. Second pass
  * (kv_range_produce): encode the rest, any number of bytes at a time. Memory stays O(64 KiB)
  * without sorting; sorted ranges keep 32 bytes per row, or per row of the limit when that is small.
- */
+ * Chunks and pages (kv_range_chunk, kv_range_page) need one walk instead. */
 #ifndef KVD_KV_RANGE_H
 #define KVD_KV_RANGE_H
 
@@ -107,7 +107,7 @@ struct kv_range {
     size_t piece_sent;
     struct slice body; /* rest of the row in hand, in the view */
 
-    /* chunks (RangeStream) */
+    /* chunks (RangeStream) and pages */
     bool looked; /* the iterator stands on the next row to send */
     bool counting;
     struct arena arena; /* the decoded request, gaps */
@@ -129,6 +129,9 @@ bool range_heap_offer(struct kv_range *r, const struct range_ref *ref);
 /* Sorts refs; takes from *budget one per row moved. KV_MORE: call again. *err: ERR_NOMEM. */
 enum kv_progress range_sort_step(struct kv_range *r, uint32_t *budget, int *err);
 
+/* Work is counted in rows, and so many bytes fetched as one: takes them from *budget. */
+void range_spend(uint32_t *budget, size_t bytes);
+
 /* ---- range_row.c ---- */
 /* Bytes one row takes in the answer. */
 uint32_t range_row_size(const struct range_plan *plan, struct slice key, const struct version *v);
@@ -141,5 +144,7 @@ int range_row_append(struct kv_range *r, struct slice key, const struct version 
 /* more and count. */
 bool range_trailer(const struct kv_range *r, struct buf *out);
 size_t range_trailer_size(const struct kv_range *r);
+/* At most so many bytes. */
+#define RANGE_PAGE_TRAILER_BYTES 16u
 
 #endif

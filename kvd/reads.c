@@ -280,6 +280,24 @@ static void read_answer_txn(struct serve *s, struct read *x, struct slice reques
     }
 }
 
+static bool read_slice_page(struct serve *s, struct read *x)
+{
+    int err = kv_range_page(x->range, x->page_bytes, x->page);
+    if (err == ERR_AGAIN) {
+        return false;
+    }
+    if (err != 0) {
+        read_fail(s, x, err);
+        return true;
+    }
+    int64_t revision = kv_range_revision(x->range);
+    kv_range_close(x->range);
+    read_leave(s, x);
+    struct service_read *r = read_request(x);
+    r->cb(r, 0, revision, slice_of(NULL, 0), x->page->len, NULL, NULL, NULL);
+    return true;
+}
+
 /* One slice; true = it is over (and x is no longer ours). `request` is only looked at in the first.
  */
 static bool read_slice(struct serve *s, struct read *x, struct slice request)
@@ -303,6 +321,9 @@ static bool read_slice(struct serve *s, struct read *x, struct slice request)
             read_fail(s, x, err);
             return true;
         }
+    }
+    if (x->kind == READ_PAGE) {
+        return read_slice_page(s, x);
     }
     enum kv_progress progress = kv_range_measure(x->range, &err);
     if (err != 0) {
@@ -379,6 +400,15 @@ void reads_range(struct service *service, struct service_read *r, struct slice r
                  bool serializable)
 {
     read_begin(serve_of(service), r, READ_RANGE, request, serializable);
+}
+
+void reads_page(struct service *service, struct service_read *r, struct slice request,
+                bool serializable, size_t bytes, struct buf *out)
+{
+    struct read *x = read_of(r);
+    x->page = out;
+    x->page_bytes = bytes;
+    read_begin(serve_of(service), r, READ_PAGE, request, serializable);
 }
 
 void reads_txn(struct service *service, struct service_read *r, struct slice request,

@@ -255,6 +255,7 @@ static const struct service serve_table = {
     .lease_grant_as = leases_grant_as,
     .cancel_write = proposals_cancel,
     .range = reads_range,
+    .range_page = reads_page,
     .txn_read = reads_txn,
     .cancel_read = reads_cancel,
     .range_stream = read_stream_open,

@@ -54,7 +54,7 @@ struct applier {
 /* ---- reads: reads.c, read_stream.c --------------------------------------------------------------
  */
 
-enum read_kind { READ_RANGE, READ_TXN, READ_CONFIRM };
+enum read_kind { READ_RANGE, READ_PAGE, READ_TXN, READ_CONFIRM };
 
 /* Lies in service_read.impl. */
 struct read {
@@ -64,6 +64,8 @@ struct read {
     size_t len;
     struct kv_range *range; /* NULL until its first slice */
     enum read_kind kind;
+    struct buf *page; /* READ_PAGE: the caller's, for the rows */
+    size_t page_bytes;
 };
 _Static_assert(sizeof(struct read) <= sizeof(((struct service_read *)0)->impl),
                "a read fits its request");
@@ -260,6 +262,8 @@ void reads_init(struct serve *s);
 void reads_close(struct serve *s);
 void reads_range(struct service *service, struct service_read *r, struct slice request,
                  bool serializable);
+void reads_page(struct service *service, struct service_read *r, struct slice request,
+                bool serializable, size_t bytes, struct buf *out);
 void reads_txn(struct service *service, struct service_read *r, struct slice request,
                bool serializable);
 void reads_confirm(struct service *service, struct service_read *r);

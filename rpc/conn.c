@@ -268,37 +268,62 @@ void conn_written(struct conn *c, int status)
     conn_balance_reading(c);
 }
 
-/* The part the peer did not take is copied aside: the shared buffer is needed by others. */
-static void conn_write_rest(struct conn *c, const uint8_t *data, size_t len)
+static void conn_waits(struct conn *c)
 {
-    c->pending = mem_dup(data, len);
-    if (c->pending == NULL) {
-        conn_destroy(c);
-        return;
-    }
-    c->pending_len = len;
-    c->write_pending = true;
-    if (c->ops->write(c, c->pending, len) < 0) {
-        c->write_pending = false;
-        conn_destroy(c);
-        return;
-    }
     if (c->state == CONN_H1) {
         h1_rearm(c->h1);
     }
     conn_balance_reading(c);
 }
 
+void conn_wait(struct conn *c, size_t bytes)
+{
+    c->pending_len = bytes;
+    c->write_pending = true;
+}
+
+/* What the peer did not take of these parts is copied aside: the shared buffer is needed by others.
+ */
+static void conn_write_rest(struct conn *c, const struct slice *parts, size_t count, size_t written,
+                            size_t len)
+{
+    c->pending = mem_alloc(len - written);
+    if (c->pending == NULL) {
+        conn_destroy(c);
+        return;
+    }
+    uint8_t *to = c->pending;
+    for (size_t i = 0; i < count; i++) {
+        size_t skip = written < parts[i].len ? written : parts[i].len;
+        memcpy(to, parts[i].data + skip, parts[i].len - skip);
+        to += parts[i].len - skip;
+        written -= skip;
+    }
+    c->pending_len = (size_t)(to - c->pending);
+    c->write_pending = true;
+    if (c->ops->write(c, c->pending, c->pending_len) < 0) {
+        c->write_pending = false;
+        conn_destroy(c);
+        return;
+    }
+    conn_waits(c);
+}
+
 /* Next bytes to write; 0 = nothing. Returns -1 when the connection is broken. */
-static ssize_t conn_fill(struct conn *c, bool *more)
+static ssize_t conn_fill(struct conn *c, struct slice *parts, size_t *count, bool *more)
 {
     struct rpc_server *s = c->server;
+    ssize_t n;
     *more = false;
     switch (c->state) {
     case CONN_H2:
-        return h2_output(c->h2, s->write_buffer, RPC_WRITE_BUFFER_BYTES, more);
+        n = h2_output(c->h2, s->write_buffer, RPC_WRITE_BUFFER_BYTES, more);
+        parts[0] = slice_of(s->write_buffer, n > 0 ? (size_t)n : 0);
+        *count = 1;
+        return n;
     case CONN_H1:
-        return (ssize_t)h1_output(c->h1, s->write_buffer, RPC_WRITE_BUFFER_BYTES, more);
+        return (ssize_t)h1_output(c->h1, s->write_buffer, RPC_WRITE_BUFFER_BYTES, parts,
+                                  RPC_WRITE_PARTS_MAX, count, more);
     default:
         return 0;
     }
@@ -342,22 +367,24 @@ void conn_flush(struct conn *c)
         h1_advance(c->h1);
     }
     while (c->state != CONN_CLOSED && !c->write_pending) {
+        struct slice parts[RPC_WRITE_PARTS_MAX];
+        size_t count = 0;
         bool more;
-        ssize_t n = conn_fill(c, &more);
-        if (n < 0) {
+        ssize_t n = conn_fill(c, parts, &count, &more);
+        ssize_t written = n > 0 ? c->ops->try_write(c, parts, count) : 0;
+        if (n < 0 || written < 0) {
             conn_destroy(c);
             return;
         }
-        ssize_t written = 0;
-        if (n > 0) {
-            written = c->ops->try_write(c, c->server->write_buffer, (size_t)n);
-            if (written < 0) {
-                conn_destroy(c);
-                return;
-            }
+        if (c->write_pending) {
+            conn_waits(c);
+        } else if (written < n) {
+            conn_write_rest(c, parts, count, (size_t)written, (size_t)n);
         }
-        if (written < n) {
-            conn_write_rest(c, c->server->write_buffer + written, (size_t)(n - written));
+        if (c->state == CONN_H1) {
+            h1_given(c->h1);
+        }
+        if (c->write_pending || c->state == CONN_CLOSED) {
             return;
         }
         if (!more) {

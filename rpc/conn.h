@@ -31,8 +31,10 @@ struct secure;
 
 /* The carrier. Every function gets the connection embedded in the carrier's own struct. */
 struct conn_ops {
-    /* Writes what the peer takes at once. Bytes taken, 0 = none now, negative = broken. */
-    ssize_t (*try_write)(struct conn *c, const uint8_t *data, size_t len);
+    /* Writes what the peer takes at once of these parts (1..RPC_WRITE_PARTS_MAX). Bytes taken, 0 =
+     * none now, negative = broken. A carrier that keeps bytes it has taken and writes them by
+     * itself says so by conn_wait. */
+    ssize_t (*try_write)(struct conn *c, const struct slice *parts, size_t count);
     /* Starts to write all of it; data stays valid until the carrier calls conn_written (later,
      * never from inside). Negative = broken. */
     int (*write)(struct conn *c, const uint8_t *data, size_t len);
@@ -58,14 +60,14 @@ struct conn {
     struct list all;   /* server->conns */
     struct list dirty; /* server->dirty, or alone */
     enum conn_state state;
-    bool write_pending; /* ops->write has not completed */
+    bool write_pending; /* ops->write has not completed, or conn_wait was told */
     bool read_stopped;
     bool flushing_last; /* when all is written: LINGER */
     uint8_t detected;   /* bytes of the preface seen so far */
     struct h1 *h1;
     struct h2 *h2;
     struct secure *security; /* TLS between it and its carrier; NULL = plain */
-    uint8_t *pending;        /* what is being written by ops->write */
+    uint8_t *pending;        /* what is being written by ops->write; NULL: the carrier keeps it */
     size_t pending_len;
     uint64_t output_bytes;  /* queued by its calls */
     struct rpc_timer timer; /* its meaning depends on the state */
@@ -81,6 +83,8 @@ void conn_input(struct conn *c, const uint8_t *data, size_t len);
 void conn_eof(struct conn *c);
 /* What ops->write got is written (status 0) or the connection broke (negative). */
 void conn_written(struct conn *c, int status);
+/* By try_write: all was taken, but `bytes` of it wait for the peer: conn_written follows. */
+void conn_wait(struct conn *c, size_t bytes);
 /* Ends the connection now: its calls are closed, then the carrier. Harmless when done already. */
 void conn_destroy(struct conn *c);
 /* By the carrier, when its handle is closed: c's resources are gone, its memory is the carrier's.

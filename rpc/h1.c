@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "rpc/conn.h"
+#include "rpc/h1_out.h"
 #include "rpc/http_impl.h"
 
 struct h1 {
@@ -25,8 +26,7 @@ struct h1 {
     http_parser parser;
     struct http_request req;
     struct buf head; /* the URL, then the header lines as http_request.lines */
-    struct buf out;
-    size_t out_at;       /* bytes of out already given away */
+    struct h1_out out;
     size_t accounted;    /* of out, in the accounts of output */
     struct buf pipeline; /* input that waits for the answer before it */
     size_t url_len;
@@ -270,8 +270,8 @@ static struct h1 *h1_of(struct http_request *req)
 static void h1_account(struct h1 *h)
 {
     /* Unsigned arithmetic: the difference may be negative. */
-    uint64_t delta = (uint64_t)(h->out.len - h->out_at) - h->accounted;
-    h->accounted = h->out.len - h->out_at;
+    uint64_t delta = (uint64_t)h1_out_queued(&h->out) - h->accounted;
+    h->accounted = h1_out_queued(&h->out);
     h->conn->output_bytes += delta;
     h->conn->server->output_bytes += delta;
 }
@@ -289,6 +289,7 @@ static void h1_begin(struct http_request *req, int status, struct slice lines, u
                      bool last)
 {
     struct h1 *h = h1_of(req);
+    struct buf *text = &h->out.text;
     (void)last;
     bool bodiless = status == 204 || status == 304;
     h->head_only = bodiless || req->head_only;
@@ -297,19 +298,19 @@ static void h1_begin(struct http_request *req, int status, struct slice lines, u
         (h->http10 && !h->head_only && body_bytes == HTTP_BYTES_UNKNOWN)) {
         h->keep_alive = false;
     }
-    buf_printf(&h->out, "HTTP/1.%d %d %s\r\n", h->http10 ? 0 : 1, status, http_status_text(status));
-    buf_append_slice(&h->out, lines);
+    buf_printf(text, "HTTP/1.%d %d %s\r\n", h->http10 ? 0 : 1, status, http_status_text(status));
+    buf_append_slice(text, lines);
     if (!h->keep_alive) {
-        buf_append_str(&h->out, "Connection: close\r\n");
+        buf_append_str(text, "Connection: close\r\n");
     } else if (h->http10) {
-        buf_append_str(&h->out, "Connection: keep-alive\r\n");
+        buf_append_str(text, "Connection: keep-alive\r\n");
     }
     if (body_bytes != HTTP_BYTES_UNKNOWN && !bodiless) {
-        buf_printf(&h->out, "Content-Length: %llu\r\n", (unsigned long long)body_bytes);
+        buf_printf(text, "Content-Length: %llu\r\n", (unsigned long long)body_bytes);
     } else if (!bodiless && !h->http10) {
-        buf_append_str(&h->out, "Transfer-Encoding: chunked\r\n");
+        buf_append_str(text, "Transfer-Encoding: chunked\r\n");
     }
-    buf_append_str(&h->out, "\r\n");
+    buf_append_str(text, "\r\n");
     h1_account(h);
     conn_mark_dirty(h->conn);
 }
@@ -318,29 +319,30 @@ static bool h1_write(struct http_request *req, const struct rpc_part *parts, siz
                      size_t total)
 {
     struct h1 *h = h1_of(req);
+    struct buf *text = &h->out.text;
     if (h->chunked) {
-        buf_printf(&h->out, "%zx\r\n", total);
+        buf_printf(text, "%zx\r\n", total);
     }
     for (size_t i = 0; i < count; i++) {
-        buf_append_slice(&h->out, parts[i].bytes);
+        h1_out_add(&h->out, &h->conn->server->pool, &parts[i]);
     }
     if (h->chunked) {
-        buf_append_str(&h->out, "\r\n");
+        buf_append_str(text, "\r\n");
     }
-    req->full = h->out.len - h->out_at > RPC_CALL_HIGH_WATER_BYTES;
+    req->full = h1_out_queued(&h->out) > RPC_CALL_HIGH_WATER_BYTES;
     h1_account(h);
     conn_mark_dirty(h->conn);
-    return !h->out.failed;
+    return !text->failed;
 }
 
 static void h1_finish(struct http_request *req)
 {
     struct h1 *h = h1_of(req);
     if (h->chunked) {
-        buf_append_str(&h->out, "0\r\n\r\n");
+        buf_append_str(&h->out.text, "0\r\n\r\n");
     }
     h1_account(h);
-    if (!h->keep_alive || h->out.failed) {
+    if (!h->keep_alive || h->out.text.failed) {
         conn_finish_after_flush(h->conn);
     }
     h->draining = !h->body_done;
@@ -361,7 +363,7 @@ static void h1_abort(struct http_request *req)
 static void h1_go_on(struct http_request *req)
 {
     struct h1 *h = h1_of(req);
-    buf_append_str(&h->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    buf_append_str(&h->out.text, "HTTP/1.1 100 Continue\r\n\r\n");
     h1_account(h);
     conn_mark_dirty(h->conn);
 }
@@ -385,7 +387,7 @@ static const struct http_carrier h1_carrier = {
 
 static bool h1_out_full(const struct h1 *h)
 {
-    return h->out.len - h->out_at > RPC_CONN_PAUSE_BYTES ||
+    return h1_out_queued(&h->out) > RPC_CONN_PAUSE_BYTES ||
            h->conn->server->output_bytes > RPC_OUTPUT_BYTES_MAX;
 }
 
@@ -506,35 +508,30 @@ void h1_eof(struct h1 *h)
 
 bool h1_has_output(const struct h1 *h)
 {
-    return h->out.len > h->out_at;
+    return h1_out_queued(&h->out) > 0;
 }
 
 /* ---- output, time, life ---------------------------------------------------------------------- */
 
-size_t h1_output(struct h1 *h, uint8_t *out, size_t cap, bool *more)
+size_t h1_output(struct h1 *h, uint8_t *copy, size_t cap, struct slice *parts, size_t max,
+                 size_t *count, bool *more)
 {
-    size_t left = h->out.len - h->out_at;
-    size_t n = left < cap ? left : cap;
-    if (n > 0) {
-        memcpy(out, h->out.data + h->out_at, n);
-        h->out_at += n;
-    }
-    *more = n < left;
-    if (n == left) {
-        buf_close(&h->out);
-        h->out_at = 0;
-    } else if (h->out_at > RPC_CALL_HIGH_WATER_BYTES && h->out_at > h->out.len / 2) {
-        buf_consume(&h->out, h->out_at);
-        h->out_at = 0;
-    }
+    size_t n = h1_out_take(&h->out, copy, cap, parts, max, count);
+    size_t left = h1_out_queued(&h->out);
+    *more = left > 0;
     h1_account(h);
-    if (h->req.full && left - n <= RPC_CALL_LOW_WATER_BYTES) {
+    if (h->req.full && left <= RPC_CALL_LOW_WATER_BYTES) {
         http_room(&h->req);
     }
-    if (n == left && h->pipeline.len > 0 && h1_may_parse(h)) {
+    if (left == 0 && h->pipeline.len > 0 && h1_may_parse(h)) {
         conn_mark_dirty(h->conn);
     }
     return n;
+}
+
+void h1_given(struct h1 *h)
+{
+    h1_out_given(&h->out, &h->conn->server->pool);
 }
 
 void h1_rearm(struct h1 *h)
@@ -577,6 +574,7 @@ struct h1 *h1_new(struct conn *c)
         return NULL;
     }
     h->conn = c;
+    h1_out_init(&h->out);
     http_parser_init(&h->parser, HTTP_REQUEST);
     h->parser.data = h;
     /* The first head's time began with accept. */
@@ -589,8 +587,7 @@ void h1_free(struct h1 *h)
 {
     struct rpc_server *s = h->conn->server;
     h1_eof(h);
-    buf_close(&h->out);
-    h->out_at = 0;
+    h1_out_close(&h->out, &s->pool);
     h1_account(h);
     pool_free(&s->pool, h);
 }

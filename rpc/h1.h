@@ -20,8 +20,12 @@ struct h1 *h1_new(struct conn *c);
 /* A request without an answer is told closed. */
 void h1_free(struct h1 *h);
 void h1_input(struct h1 *h, struct slice bytes);
-/* As h2_output; there is no failure. */
-size_t h1_output(struct h1 *h, uint8_t *out, size_t cap, bool *more);
+/* The next bytes to write, at most cap, as parts: some of them lie in copy, all are valid until
+ * h1_given. Returns how many bytes; *more: there are others. */
+size_t h1_output(struct h1 *h, uint8_t *copy, size_t cap, struct slice *parts, size_t max,
+                 size_t *count, bool *more);
+/* Those bytes are written, or copied aside. */
+void h1_given(struct h1 *h);
 /* Before a flush: goes on with pipelined requests after an answer. */
 void h1_advance(struct h1 *h);
 /* Reading should pause: more than the pipeline bound waits. */

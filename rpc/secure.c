@@ -1,9 +1,9 @@
 /* secure.c - see secure.h.
  *
  * Out: try_write encrypts all it is given and passes the records on. What the carrier does not take
- * at once is kept and written by its asynchronous write; the plaintext is then reported as not
- * taken, so that the connection waits as it would without TLS (its write call only remembers that
- * somebody waits: `ahead`). Handshake messages and alerts go the same way without anybody waiting.
+ * at once stays in the buffer where OpenSSL put it and is written by the carrier's asynchronous
+ * write; the connection waits meanwhile (conn_wait). Handshake messages and alerts go the same way
+ * without anybody waiting.
  *
  * In: the carrier's bytes are decrypted record by record into the loop's one buffer of plaintext,
  * each piece handed on at once; nothing is kept but a record that is not whole. */
@@ -16,12 +16,14 @@
 #include "base/limits.h"
 #include "rpc/conn.h"
 
+/* One buffer is kept for all connections: a write of RPC_WRITE_BUFFER_BYTES and what TLS adds. */
+#define SECURE_KEPT_BYTES_MAX (2 * RPC_WRITE_BUFFER_BYTES)
+
 struct secure {
     struct conn *conn;
     struct tls *tls;
     const struct conn_ops *raw;
     struct buf writing;  /* records in the carrier's asynchronous write */
-    size_t ahead;        /* plaintext that try_write encrypted and did not report as taken */
     bool conn_waits;     /* for conn_written */
     bool finish_follows; /* FIN when what is being written is out */
     bool refused;        /* input is ignored */
@@ -39,6 +41,24 @@ const struct tls_peer *secure_peer(const struct secure *s)
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+/* The output, or what was written of it, is of no use any more: its memory may serve others. */
+static void secure_keep(struct secure *s, struct buf *written)
+{
+    struct buf *records = &s->conn->server->records;
+    struct buf old = {.data = NULL};
+    if (written != NULL) {
+        old = *written;
+        buf_init(written);
+    } else {
+        tls_output_move(s->tls, &old);
+    }
+    if (records->cap == 0 && old.cap <= SECURE_KEPT_BYTES_MAX) {
+        *records = old;
+    } else {
+        buf_close(&old);
+    }
+}
+
 /* Writes what TLS has to say, unless a write is under way. false: the carrier is broken. */
 static bool secure_push(struct secure *s)
 {
@@ -50,44 +70,54 @@ static bool secure_push(struct secure *s)
     if (out.len == 0) {
         return true;
     }
-    ssize_t n = s->raw->try_write(c, out.data, out.len);
+    ssize_t n = s->raw->try_write(c, &out, 1);
     if (n < 0) {
         return false;
     }
-    struct slice rest = slice_of(out.data + n, out.len - (size_t)n);
-    if (rest.len > 0 && !buf_append_slice(&s->writing, rest)) {
-        return false;
+    if ((size_t)n == out.len) {
+        secure_keep(s, NULL);
+        return true;
     }
-    tls_output_taken(s->tls, out.len);
-    return rest.len == 0 || s->raw->write(c, s->writing.data, s->writing.len) >= 0;
+    tls_output_move(s->tls, &s->writing);
+    return s->raw->write(c, out.data + n, out.len - (size_t)n) >= 0;
 }
 
-static ssize_t secure_try_write(struct conn *c, const uint8_t *data, size_t len)
+/* All of it is encrypted, and so taken. */
+static ssize_t secure_try_write(struct conn *c, const struct slice *parts, size_t count)
 {
     struct secure *s = c->security;
-    ASSERT(s->ahead == 0);
+    size_t len = 0;
     if (s->writing.len > 0) {
         return 0;
     }
-    if (tls_write(s->tls, data, len) != TLS_OK || !secure_push(s)) {
+    for (size_t i = 0; i < count; i++) {
+        len += parts[i].len;
+    }
+    tls_output_lend(s->tls, &c->server->records);
+    tls_expect(s->tls, len);
+    for (size_t i = 0; i < count; i++) {
+        if (tls_write(s->tls, parts[i].data, parts[i].len) != TLS_OK) {
+            return -1;
+        }
+    }
+    if (!secure_push(s)) {
         return -1;
     }
     if (s->writing.len > 0) {
-        s->ahead = len;
-        return 0;
+        s->conn_waits = true;
+        conn_wait(c, s->writing.len);
     }
     return (ssize_t)len;
 }
 
+/* Behind what TLS itself had to say and the peer has not taken yet. */
 static int secure_write(struct conn *c, const uint8_t *data, size_t len)
 {
     struct secure *s = c->security;
     ASSERT(s->writing.len > 0 && !s->conn_waits);
-    if (s->ahead == 0 && tls_write(s->tls, data, len) != TLS_OK) {
+    if (tls_write(s->tls, data, len) != TLS_OK) {
         return -1;
     }
-    ASSERT(s->ahead == 0 || s->ahead == len);
-    s->ahead = 0;
     s->conn_waits = true;
     return 0;
 }
@@ -95,7 +125,7 @@ static int secure_write(struct conn *c, const uint8_t *data, size_t len)
 void secure_written(struct secure *s, int status)
 {
     struct conn *c = s->conn;
-    buf_close(&s->writing);
+    secure_keep(s, &s->writing);
     if (c->state == CONN_CLOSED) {
         return;
     }
@@ -164,7 +194,8 @@ static void secure_refuse_http(struct secure *s)
 {
     static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\n"
                                "Client sent an HTTP request to an HTTPS server.\n";
-    (void)s->raw->try_write(s->conn, (const uint8_t *)text, sizeof(text) - 1);
+    const struct slice part = slice_str(text);
+    (void)s->raw->try_write(s->conn, &part, 1);
 }
 
 void secure_begin(struct conn *c, struct tls_context *tls, const uint8_t *data, size_t len)

@@ -189,6 +189,7 @@ static void server_free(struct rpc_server *s)
     mem_free(s->read_buffer);
     mem_free(s->write_buffer);
     mem_free(s->plain_buffer);
+    buf_close(&s->records);
     mem_free(s);
 }
 

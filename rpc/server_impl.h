@@ -6,6 +6,7 @@
 #include <nghttp2/nghttp2.h>
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/slice.h"
@@ -31,6 +32,7 @@ struct rpc_server {
     uint8_t *read_buffer;  /* RPC_READ_BUFFER_BYTES, lent to one read at a time */
     uint8_t *write_buffer; /* RPC_WRITE_BUFFER_BYTES, filled and written by one flush at a time */
     uint8_t *plain_buffer; /* RPC_READ_BUFFER_BYTES: what TLS decrypts to; NULL without TLS */
+    struct buf records;    /* memory of TLS output while no connection uses it */
 
     struct list conns;    /* every connection until its memory is freed */
     struct list dirty;    /* connections with something to write or to finish */

@@ -65,7 +65,7 @@ struct service_read {
     void (*cb)(struct service_read *r, int err, int64_t revision, struct slice body, uint64_t total,
                bool (*produce)(void *data, struct buf *out, size_t room), void (*done)(void *data),
                void *produce_data);
-    void *impl[8];
+    void *impl[10];
 };
 
 /* One chunk of a RangeStream; see `range_stream` below. */
@@ -155,6 +155,12 @@ struct service {
     /* One RangeRequest (encoded, validated); serializable repeats its field: no quorum is asked. */
     void (*range)(struct service *s, struct service_read *r, struct slice request,
                   bool serializable);
+    /* The same for whoever goes on by itself: a page of at most so many bytes (or one larger row),
+     * neither sorted nor filtered nor only counted, as kv_range_page has it: without a count when
+     * there is more. Its bytes are appended to *out, which is empty and stays in place until cb or
+     * cancel_read; cb gets neither body nor produce. */
+    void (*range_page)(struct service *s, struct service_read *r, struct slice request,
+                       bool serializable, size_t bytes, struct buf *out);
     /* A read-only TxnRequest (contract T-09); serializable says whether every range is. */
     void (*txn_read)(struct service *s, struct service_read *r, struct slice request,
                      bool serializable);

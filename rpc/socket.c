@@ -78,10 +78,13 @@ static void socket_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
 }
 
-static ssize_t socket_try_write(struct conn *c, const uint8_t *data, size_t len)
+static ssize_t socket_try_write(struct conn *c, const struct slice *parts, size_t count)
 {
-    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)len);
-    int n = uv_try_write(&socket_of(c)->uv.stream, &buf, 1);
+    uv_buf_t bufs[RPC_WRITE_PARTS_MAX];
+    for (size_t i = 0; i < count; i++) {
+        bufs[i] = uv_buf_init((char *)(uintptr_t)parts[i].data, (unsigned)parts[i].len);
+    }
+    int n = uv_try_write(&socket_of(c)->uv.stream, bufs, (unsigned)count);
     return n == UV_EAGAIN ? 0 : n;
 }
 

@@ -3,7 +3,9 @@
 
 #include <stdio.h>
 
-#define CARRIER_PIECE_BYTES     (64u * 1024u) /* http_write always takes so much when it is idle */
+/* http_write takes a piece of any size when it is idle; a page of a list, which is what follows
+ * each other without end, is to be one. */
+#define CARRIER_PIECE_BYTES     (384u * 1024u)
 #define CARRIER_AUDIT_BYTES_MAX 1024u
 #define CARRIER_HEADERS         (8u + EXCHANGE_WARNINGS_MAX)
 

@@ -66,7 +66,7 @@ void cells_put_or(struct cells *c, struct slice text, const char *instead)
 
 void cells_put_int(struct cells *c, int64_t v)
 {
-    buf_printf(c->out, "%" PRId64, v);
+    buf_append_int(c->out, v);
 }
 
 void cells_put_path(struct cells *c, const char *path, const char *instead)
@@ -91,9 +91,11 @@ int64_t cells_micros(const struct value *seconds)
 static void cells_put_units(struct cells *c, int64_t large, char unit, int64_t small,
                             char small_unit)
 {
-    buf_printf(c->out, "%" PRId64 "%c", large, unit);
+    buf_append_int(c->out, large);
+    buf_append_byte(c->out, (uint8_t)unit);
     if (small != 0) {
-        buf_printf(c->out, "%" PRId64 "%c", small, small_unit);
+        buf_append_int(c->out, small);
+        buf_append_byte(c->out, (uint8_t)small_unit);
     }
 }
 

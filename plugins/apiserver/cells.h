@@ -15,6 +15,7 @@ struct cells {
     int64_t now_us;      /* since 1970 */
     struct arena *arena; /* for what is put together on the way; not cleared */
     struct buf *out;     /* where a column's function puts its text, without quotes */
+    void *memo; /* what a kind's functions found out and other columns show; in the arena */
 };
 
 struct cells_column {

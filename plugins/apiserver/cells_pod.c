@@ -224,20 +224,38 @@ static struct pod_summary summarize(struct cells *c)
     return s;
 }
 
+/* The summary, made for the first column that shows some of it. */
+static struct pod_summary summary_of(struct cells *c)
+{
+    struct pod_summary *s = c->memo;
+    if (s == NULL) {
+        s = arena_alloc(c->arena, sizeof *s);
+        if (s == NULL) {
+            c->out->failed = true;
+            return (struct pod_summary){.status = slice_of("", 0)};
+        }
+        *s = summarize(c);
+        c->memo = s;
+    }
+    return *s;
+}
+
 static void print_ready(struct cells *c)
 {
-    struct pod_summary s = summarize(c);
-    buf_printf(c->out, "%" PRId64 "/%" PRId64, s.ready, s.total);
+    struct pod_summary s = summary_of(c);
+    cells_put_int(c, s.ready);
+    cells_put(c, "/");
+    cells_put_int(c, s.total);
 }
 
 static void print_status(struct cells *c)
 {
-    cells_put_slice(c, summarize(c).status);
+    cells_put_slice(c, summary_of(c).status);
 }
 
 static void print_restarts(struct cells *c)
 {
-    struct pod_summary s = summarize(c);
+    struct pod_summary s = summary_of(c);
     cells_put_int(c, s.restarts);
     if (s.restarts != 0 && s.restarted != INSTANT_UNSET) {
         cells_put(c, " (");

@@ -5,11 +5,13 @@
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/waiting.h"
 
-/* Rows of one page. Decoding takes time, so of pages that are decoded the first is small, and the
- * others have so many rows that they are about so large. */
+/* Rows of one page at most, and of a first one that is decoded, which takes time. The pages after
+ * the first have so many rows that they are about so large: while one is being sent the next is
+ * read and printed, and all of that is to stay in a processor's cache. */
 #define LISTING_PAGE_ROWS     500
 #define LISTING_FIRST_ROWS    100
 #define LISTING_DECODED_BYTES (128u * 1024u)
+#define LISTING_PLAIN_BYTES   (256u * 1024u)
 
 bool selection_read(struct exchange *ex, struct selection *s)
 {
@@ -65,11 +67,18 @@ void listing_close(struct listing *l)
     arena_close(&l->scratch);
 }
 
+/* Whether rows are decoded: to be selected, or to be shown as cells. */
+static bool listing_decodes(const struct listing *l)
+{
+    return !l->selection->all || l->ex->media.shape == MEDIA_TABLE;
+}
+
 bool listing_init(struct listing *l, struct exchange *ex, const struct selection *s)
 {
     const struct request *r = &ex->request;
     bool namespaced = (r->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
-    *l = (struct listing){.ex = ex, .selection = s, .page_rows = LISTING_FIRST_ROWS};
+    *l = (struct listing){.ex = ex, .selection = s};
+    l->page_rows = listing_decodes(l) ? LISTING_FIRST_ROWS : LISTING_PAGE_ROWS;
     buf_init(&l->prefix);
     buf_init(&l->from);
     arena_init(&l->scratch, 0);
@@ -101,27 +110,23 @@ static void listing_fail(struct listing *l, struct status s)
     exchange_fail(ex, s);
 }
 
-/* Whether rows are decoded: to be selected, or to be shown as cells. */
-static bool listing_decodes(const struct listing *l)
-{
-    return !l->selection->all || l->ex->media.shape == MEDIA_TABLE;
-}
-
 /* How many rows the next page is to have, after one of these. */
-static int64_t listing_fit(const struct kvp_rows *rows)
+static int64_t listing_fit(const struct listing *l, const struct kvp_rows *rows)
 {
-    size_t bytes = 0;
-    for (size_t i = 0; i < rows->count; i++) {
-        bytes += rows->rows[i].value.len;
-    }
-    size_t fit = rows->count * LISTING_DECODED_BYTES / (bytes + 1);
+    size_t wanted = listing_decodes(l) ? LISTING_DECODED_BYTES : LISTING_PLAIN_BYTES;
+    size_t fit = rows->count * wanted / (l->page_bytes + 1);
     return fit > LISTING_PAGE_ROWS ? LISTING_PAGE_ROWS : (int64_t)fit + 1;
 }
 
 /* The rows of a page. False: stopped, answered. */
 static bool listing_rows(struct listing *l, const struct kvp_rows *rows)
 {
-    l->page_rows = listing_fit(rows);
+    l->began = true;
+    l->page_bytes = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        l->page_bytes += rows->rows[i].value.len;
+    }
+    l->page_rows = listing_fit(l, rows);
     for (size_t i = 0; i < rows->count; i++) {
         const struct kvp_row *row = &rows->rows[i];
         struct slice value = slice_of_kvp(row->value);
@@ -205,11 +210,11 @@ void listing_page(struct listing *l)
     struct exchange *ex = l->ex;
     struct kvp_range range = {
         .size = sizeof range,
-        .flags = (l->single ? 0 : KVP_PREFIX) | (l->stale ? KVP_SERIALIZABLE : 0),
+        .flags = (l->single ? 0 : KVP_PREFIX) | (l->stale || l->began ? KVP_SERIALIZABLE : 0),
         .key = kvp_bytes_of(l->prefix.data, l->prefix.len),
         .from = kvp_bytes_of(l->from.data, l->from.len),
         .revision = l->revision,
-        .limit = listing_decodes(l) ? l->page_rows : LISTING_PAGE_ROWS,
+        .limit = l->page_rows,
     };
     int64_t left = l->limit - l->count;
     if (l->limit > 0 && l->selection->all && left < range.limit) {

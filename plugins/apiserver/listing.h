@@ -31,7 +31,9 @@ struct listing {
     struct buf prefix; /* key of the kind or namespace, or of the one object */
     struct buf from;   /* key to go on from; empty = the beginning */
     int64_t count;     /* handed on so far */
-    int64_t page_rows; /* of the next page, when rows are decoded */
+    int64_t page_rows; /* of the next page */
+    size_t page_bytes; /* values of the page that is being handed on */
+    bool began;        /* a page has come: what this member has at its revision will do */
     bool more;         /* ended by the limit: from is where the rest begins */
     bool single;       /* prefix is the key of one object */
     bool over;         /* closed: a page that comes now is nobody's */

@@ -90,6 +90,8 @@ struct list {
     bool waits;       /* for the client to take what it was given */
 };
 
+#define LIST_ROW_MORE_BYTES 32u
+
 static const char expired_list[] = "The resourceVersion for the provided list is too old.";
 static const char expired_token[] =
     "The provided continue parameter is too old to display a consistent list result. You can start "
@@ -108,6 +110,10 @@ static int list_row(struct listing *walk, struct slice key, struct slice value, 
 {
     struct list *l = walk->data;
     struct errmsg e;
+    if (l->items.len == 0 && walk->selection->all && walk->ex->media.shape == MEDIA_WHOLE) {
+        /* Objects are printed as they are stored, but for some bytes. */
+        buf_reserve(&l->items, walk->page_bytes + (size_t)walk->page_rows * LIST_ROW_MORE_BYTES);
+    }
     if (l->some) {
         buf_append_byte(&l->items, ',');
     }

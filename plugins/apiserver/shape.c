@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "plugins/apiserver/cells_keep.h"
 #include "plugins/apiserver/media.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/table.h"
@@ -81,7 +82,11 @@ bool shape_allows_list(struct exchange *ex)
 /* {"kind":K,"apiVersion":"meta.k8s.io/V" */
 static void shape_head(struct exchange *ex, const char *kind, struct buf *out)
 {
-    buf_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/%s\"", kind, ex->media.version);
+    buf_append_str(out, "{\"kind\":\"");
+    buf_append_str(out, kind);
+    buf_append_str(out, "\",\"apiVersion\":\"meta.k8s.io/");
+    buf_append_str(out, ex->media.version);
+    buf_append_byte(out, '"');
 }
 
 static void shape_partial(struct exchange *ex, const struct object *o, struct buf *out)
@@ -124,14 +129,13 @@ static void shape_row(struct exchange *ex, const struct object *o, bool metadata
     buf_append_byte(out, '}');
 }
 
-/* The row of a stored value of a list: cells need no managedFields, and the rest need not be
- * decoded. */
+/* The row of a stored value of a list: only what its cells are made of is decoded. */
 static int shape_row_stored(struct exchange *ex, struct slice value, int64_t revision,
                             struct arena *scratch, struct buf *out, struct errmsg *e)
 {
     struct object o;
     struct slice include = ex->query.include;
-    int rc = stored_decode_lean(ex->request.type, value, revision, scratch, &o, e);
+    int rc = stored_decode_some(ex->request.type, value, cells_keep(), scratch, &o, e);
     if (rc != 0) {
         return rc;
     }

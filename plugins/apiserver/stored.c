@@ -6,6 +6,7 @@
 
 #include "plugins/object/encode.h"
 #include "plugins/object/registry.h"
+#include "plugins/object/scan.h"
 
 /* ---- keys ---------------------------------------------------------------------------------- */
 
@@ -111,20 +112,46 @@ int stored_decode(const struct schema_type *type, struct slice value, int64_t re
     return stored_read(type, value, revision, false, a, out, e);
 }
 
+int stored_decode_some(const struct schema_type *type, struct slice value,
+                       const struct decode_keep *keep, struct arena *a, struct object *out,
+                       struct errmsg *e)
+{
+    struct object o;
+    int rc = object_decode_some(&o, stored_type(type), keep, a, value, e);
+    if (rc != 0) {
+        return rc == ERR_NOMEM ? rc : errmsg_wrap(e, ERR_INVALID, "a stored object");
+    }
+    if (type != o.type) {
+        return stored_convert(&o, type, a, out);
+    }
+    *out = o;
+    return 0;
+}
+
 int stored_decode_lean(const struct schema_type *type, struct slice value, int64_t revision,
                        struct arena *a, struct object *out, struct errmsg *e)
 {
     return stored_read(type, value, revision, true, a, out, e);
 }
 
-/* {"kind":"K","apiVersion":"G/V", */
-static size_t stored_head(const struct schema_type *type, char *out, size_t room)
+/* How many bytes {"kind":"K","apiVersion":"G/V", has, when value begins so; else 0. Compared in
+ * pieces: it is done for each object of a list. */
+static size_t stored_head(const struct schema_type *type, struct slice value)
 {
     const char *group = schema_text(type, type->group);
-    int n =
-        snprintf(out, room, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",", schema_type_name(type),
-                 group, group[0] != 0 ? "/" : "", schema_text(type, type->version));
-    return n > 0 && (size_t)n < room ? (size_t)n : 0;
+    const char *const pieces[] = {
+        "{\"kind\":\"", schema_type_name(type),   "\",\"apiVersion\":\"",
+        group,          group[0] != 0 ? "/" : "", schema_text(type, type->version),
+        "\","};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        struct slice piece = slice_str(pieces[i]);
+        if (!slice_starts_with(slice_of(value.data + at, value.len - at), piece)) {
+            return 0;
+        }
+        at += piece.len;
+    }
+    return at;
 }
 
 /* The end of a JSON text that begins at `at` with its quote; 0 = there is none. */
@@ -133,14 +160,25 @@ static size_t stored_text_end(struct slice s, size_t at)
     if (at >= s.len || s.data[at] != '"') {
         return 0;
     }
-    for (at++; at < s.len; at++) {
-        if (s.data[at] == '\\') {
-            at++;
-        } else if (s.data[at] == '"') {
-            return at + 1;
+    const uint8_t *end = s.data + s.len;
+    const uint8_t *p = s.data + at + 1;
+    while ((p = scan_plain(p, end)) < end) {
+        if (*p == '"') {
+            return (size_t)(p - s.data) + 1;
         }
+        p += *p == '\\' && p + 1 < end ? 2 : 1;
     }
     return 0;
+}
+
+#define STORED_REVISION_BYTES_MAX 64u
+
+/* ,"resourceVersion":"N" */
+static void stored_put_revision(int64_t revision, struct buf *out)
+{
+    buf_append_str(out, ",\"resourceVersion\":\"");
+    buf_append_int(out, revision);
+    buf_append_byte(out, '"');
 }
 
 /* Where resourceVersion belongs: behind those of its elder siblings that are there. 0 = the value
@@ -201,14 +239,13 @@ static size_t stored_object_end(struct slice s, size_t at)
 int stored_print_metadata(const struct schema_type *type, struct slice value, int64_t revision,
                           struct arena *scratch, struct buf *out, struct errmsg *e)
 {
-    char head[256];
-    size_t n = stored_head(type, head, sizeof head);
-    size_t at = n > 0 && slice_starts_with(value, slice_of(head, n)) ? stored_splice(value, n) : 0;
+    size_t n = stored_head(type, value);
+    size_t at = n > 0 ? stored_splice(value, n) : 0;
     size_t from = n + sizeof "\"metadata\":" - 1;
     size_t end = at > 0 ? stored_object_end(value, from) : 0;
     if (end > at) {
         buf_append(out, value.data + from, at - from);
-        buf_printf(out, ",\"resourceVersion\":\"%" PRId64 "\"", revision);
+        stored_put_revision(revision, out);
         buf_append(out, value.data + at, end - at);
         return out->failed ? ERR_NOMEM : 0;
     }
@@ -224,14 +261,14 @@ int stored_print_metadata(const struct schema_type *type, struct slice value, in
 int stored_print(const struct schema_type *type, struct slice value, int64_t revision, bool item,
                  struct arena *scratch, struct buf *out, struct errmsg *e)
 {
-    char head[256];
-    size_t n = stored_head(type, head, sizeof head);
-    size_t at = n > 0 && slice_starts_with(value, slice_of(head, n)) ? stored_splice(value, n) : 0;
+    size_t n = stored_head(type, value);
+    size_t at = n > 0 ? stored_splice(value, n) : 0;
     if (at > 0) {
         size_t from = item ? n : 0;
+        buf_reserve(out, value.len + STORED_REVISION_BYTES_MAX);
         buf_append_str(out, item ? "{" : "");
         buf_append(out, value.data + from, at - from);
-        buf_printf(out, ",\"resourceVersion\":\"%" PRId64 "\"", revision);
+        stored_put_revision(revision, out);
         buf_append(out, value.data + at, value.len - at);
         return out->failed ? ERR_NOMEM : 0;
     }

@@ -23,6 +23,10 @@ int stored_decode(const struct schema_type *type, struct slice value, int64_t re
 /* The same without managedFields. */
 int stored_decode_lean(const struct schema_type *type, struct slice value, int64_t revision,
                        struct arena *a, struct object *out, struct errmsg *e);
+/* The same with some fields only (decode_json_some), and without resourceVersion. */
+int stored_decode_some(const struct schema_type *type, struct slice value,
+                       const struct decode_keep *keep, struct arena *a, struct object *out,
+                       struct errmsg *e);
 /* Appends the JSON of an answer: the value with its resourceVersion, and without kind and
  * apiVersion when it is an item of a list. scratch is used (and not cleared) for values that
  * others wrote in another order. As stored_decode. */

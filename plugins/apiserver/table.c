@@ -1,6 +1,8 @@
 /* table.c - column definitions and rows. */
 #include "plugins/apiserver/table.h"
 
+#include <pthread.h>
+
 #include "plugins/apiserver/cells.h"
 #include "plugins/object/encode.h"
 
@@ -79,10 +81,41 @@ void table_print_columns(const struct schema_type *type, struct buf *out)
     buf_append_byte(out, ']');
 }
 
-/* One cell, by way of text, which is the caller's to use again. */
-static void table_print_cell(struct cells *c, const char *name, struct buf *out)
+/* The functions of the columns that the schema has, found once: a list asks for them for each of
+ * its rows. */
+#define TABLE_KINDS_MAX   96u
+#define TABLE_COLUMNS_MAX 16u
+static const struct cells_column *found[TABLE_KINDS_MAX][TABLE_COLUMNS_MAX];
+static pthread_once_t found_once = PTHREAD_ONCE_INIT;
+
+static void table_find_all(void)
 {
-    const struct cells_column *column = cells_find(c->object->type, name);
+    for (size_t i = 0; i < schema_resource_count && i < TABLE_KINDS_MAX; i++) {
+        const struct schema_resource *kind = schema_resources + i;
+        const struct schema_column *columns = schema_at(kind, kind->columns);
+        for (size_t k = 0; k < kind->column_count && k < TABLE_COLUMNS_MAX; k++) {
+            found[i][k] =
+                cells_find(schema_at(kind, kind->type), schema_text(columns + k, columns[k].name));
+        }
+    }
+}
+
+/* The function of column k of a kind. */
+static const struct cells_column *table_column(const struct schema_type *type,
+                                               const struct schema_resource *kind, size_t k)
+{
+    size_t i = (size_t)(kind - schema_resources);
+    (void)pthread_once(&found_once, table_find_all);
+    if (i < TABLE_KINDS_MAX && k < TABLE_COLUMNS_MAX && schema_at(kind, kind->type) == type) {
+        return found[i][k];
+    }
+    const struct schema_column *columns = schema_at(kind, kind->columns);
+    return cells_find(type, schema_text(columns + k, columns[k].name));
+}
+
+/* One cell, by way of text, which is the caller's to use again. */
+static void table_print_cell(struct cells *c, const struct cells_column *column, struct buf *out)
+{
     if (column == NULL) {
         buf_append_str(out, "null");
         return;
@@ -117,7 +150,6 @@ void table_print_cells(const struct object *o, int64_t now_us, struct arena *scr
 {
     const struct schema_resource *kind = schema_resource_of(o->type);
     size_t count = kind == NULL ? 0 : kind->column_count;
-    const struct schema_column *columns = count == 0 ? NULL : schema_at(kind, kind->columns);
     const struct table_extra *extra = count == 0 ? table_extra(o->type, &count) : NULL;
     struct buf text;
     buf_init(&text);
@@ -126,7 +158,8 @@ void table_print_cells(const struct object *o, int64_t now_us, struct arena *scr
     for (size_t i = 0; i < count; i++) {
         buf_append_str(out, i > 0 ? "," : "");
         table_print_cell(
-            &c, extra != NULL ? extra[i].name : schema_text(columns + i, columns[i].name), out);
+            &c, extra != NULL ? cells_find(o->type, extra[i].name) : table_column(o->type, kind, i),
+            out);
     }
     buf_append_byte(out, ']');
     table_print_conditions(o, out);

@@ -110,48 +110,44 @@ bool answer_row(struct slice key_value, struct kvp_row *out)
     return more == 0;
 }
 
-/* Rows in front of the end, or of the first field that is not whole. */
-static size_t answer_count(struct slice body, bool *whole)
+/* Room for one row more. */
+static bool answer_rows_grow(struct answer_rows *a)
 {
-    struct wire_field f;
-    size_t rows = 0;
-    int more;
-    while ((more = wire_next(&body, &f)) > 0) {
-        rows += f.number == 2;
+    if (a->count < a->cap) {
+        return true;
     }
-    *whole = more == 0;
-    return rows;
-}
-
-bool answer_rows_open(struct answer_rows *a, struct slice body, bool cut)
-{
-    struct wire_field f;
-    bool whole;
-    memset(a, 0, sizeof(*a));
-    size_t count = answer_count(body, &whole);
-    if (!whole && !cut) {
+    size_t cap = a->cap == 0 ? 1 : a->cap * 4;
+    struct kvp_row *rows = mem_realloc(a->rows, cap * sizeof(*rows));
+    if (rows == NULL) {
         return false;
     }
-    a->cut = !whole;
-    if (count > 0) {
-        a->rows = mem_alloc(count * sizeof(*a->rows));
-        if (a->rows == NULL) {
-            return false;
-        }
-    }
-    while (wire_next(&body, &f) > 0) {
-        if (f.number == 2) {
-            if (!answer_row(f.bytes, &a->rows[a->count++])) {
-                answer_rows_close(a);
-                return false;
-            }
+    a->rows = rows;
+    a->cap = cap;
+    return true;
+}
+
+bool answer_rows_open(struct answer_rows *a, struct slice body)
+{
+    struct wire_field f;
+    int more;
+    bool ok = true;
+    memset(a, 0, sizeof(*a));
+    while (ok && (more = wire_next(&body, &f)) != 0) {
+        if (more < 0) {
+            ok = false;
+        } else if (f.number == 2) {
+            ok = answer_rows_grow(a) && answer_row(f.bytes, &a->rows[a->count]);
+            a->count += ok;
         } else if (f.number == 3) {
             a->more = f.value != 0;
         } else if (f.number == 4) {
             a->total = (int64_t)f.value;
         }
     }
-    return true;
+    if (!ok) {
+        answer_rows_close(a);
+    }
+    return ok;
 }
 
 void answer_rows_close(struct answer_rows *a)

@@ -336,7 +336,6 @@ struct request {
     int64_t number2;
     uint32_t op;
     bool flag;
-    bool cut; /* the answer's body holds only its first rows */
     union {
         struct service_write write;
         struct service_read read;
@@ -369,13 +368,12 @@ void answer_result(struct kvp_result *out, int err, bool unknown, int64_t revisi
 /* Rows of an encoded RangeResponse without header; they point into body. */
 struct answer_rows {
     struct kvp_row *rows; /* mem_*; free with answer_rows_close */
-    size_t count;
+    size_t count, cap;
     bool more;
     int64_t total;
-    bool cut; /* the last row was not complete: left out */
 };
-/* false: malformed or out of memory. cut: body may end in the middle of a row. */
-bool answer_rows_open(struct answer_rows *a, struct slice body, bool cut);
+/* false: malformed or out of memory. */
+bool answer_rows_open(struct answer_rows *a, struct slice body);
 void answer_rows_close(struct answer_rows *a);
 bool answer_row(struct slice key_value, struct kvp_row *out);
 

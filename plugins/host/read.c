@@ -1,48 +1,20 @@
-/* read.c - get and range. number: the revision asked for. A large answer is taken only up to a
- * page: the service produces its bytes in row order, so cutting it loses nothing that the next page
- * does not bring. */
+/* read.c - get and range. number: the revision asked for. op: enum read_op. The service appends a
+ * page's rows to the request's body where they stay: they are copied once on their way to the
+ * plugin. */
 #include "plugins/host/host_impl.h"
 #include "proto/codec.h"
 
-#define READ_CHUNK_BYTES (64u * 1024u)
-
-/* Bytes that the first field takes, when its head is there; else one more than there is. */
-static size_t read_first_row_bytes(const struct buf *b)
-{
-    uint64_t len = 0;
-    size_t at = 1; /* the tag of field 2 has one byte */
-    for (unsigned shift = 0; at < b->len && shift < 64; shift += 7) {
-        uint8_t byte = b->data[at++];
-        len |= (uint64_t)(byte & 0x7f) << shift;
-        if ((byte & 0x80) == 0) {
-            return at + len;
-        }
-    }
-    return b->len + 1;
-}
-
-static void read_take(struct request *r, uint64_t total,
-                      bool (*produce)(void *data, struct buf *out, size_t room), void *produce_data)
-{
-    while (r->body.len < total &&
-           (r->body.len < PLUGIN_PAGE_BYTES || r->body.len < read_first_row_bytes(&r->body))) {
-        if (!produce(produce_data, &r->body, READ_CHUNK_BYTES)) {
-            r->err = ERR_NOMEM;
-            return;
-        }
-    }
-    r->cut = r->body.len < total;
-}
+enum read_op { READ_PAGE, READ_COUNT };
 
 static void read_on_done(struct service_read *read, int err, int64_t revision, struct slice body,
                          uint64_t total, bool (*produce)(void *data, struct buf *out, size_t room),
                          void (*done)(void *data), void *produce_data)
 {
     struct request *r = read->data;
-    if (produce != NULL) {
-        read_take(r, total, produce, produce_data);
-        done(produce_data);
-        err = err != 0 ? err : r->err;
+    (void)total;
+    if (done != NULL) {
+        done(produce_data); /* a count is never so large */
+        err = err != 0 ? err : ERR_NOMEM;
     }
     request_answer(r, err, revision, body);
 }
@@ -52,7 +24,11 @@ static void read_start(struct request *r)
     struct service *s = r->ctx->instance->host->o.service;
     r->u.read.data = r;
     r->u.read.cb = read_on_done;
-    s->range(s, &r->u.read, buf_slice(&r->request), r->flag);
+    if (r->op == READ_COUNT) {
+        s->range(s, &r->u.read, buf_slice(&r->request), r->flag);
+    } else {
+        s->range_page(s, &r->u.read, buf_slice(&r->request), r->flag, PLUGIN_PAGE_BYTES, &r->body);
+    }
 }
 
 static void read_cancel(struct request *r)
@@ -67,14 +43,14 @@ static void read_finish(struct request *r, struct kvp_result *result)
     struct answer_rows a = {0};
     struct buf next;
     buf_init(&next);
-    if (r->err == 0 && !answer_rows_open(&a, buf_slice(&r->body), r->cut)) {
+    if (r->err == 0 && !answer_rows_open(&a, buf_slice(&r->body))) {
         answer_result(result, ERR_NOMEM, false, r->revision);
     }
     struct kvp_rows rows = {.size = sizeof(rows),
-                            .more = a.more || r->cut,
+                            .more = a.more,
                             .rows = a.rows,
                             .count = a.count,
-                            .total = r->cut ? -1 : a.total};
+                            .total = a.more ? -1 : a.total};
     if (rows.more && a.count > 0) {
         buf_append_slice(&next, bytes_slice(a.rows[a.count - 1].key));
         buf_append_byte(&next, 0);
@@ -115,6 +91,7 @@ static int host_range(struct kvp_ctx *ctx, const struct kvp_range *range, kvp_ro
     r->cb.rows = cb;
     r->flag = (range->flags & KVP_SERIALIZABLE) != 0;
     r->number = range->revision;
+    r->op = (range->flags & KVP_COUNT_ONLY) != 0 ? READ_COUNT : READ_PAGE;
     if (!encode_range(&r->request, range)) {
         request_free(r);
         return KVP_INVALID;

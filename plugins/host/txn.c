@@ -210,7 +210,7 @@ static bool txn_answer_op(struct txn_answer *a, struct slice response)
     }
     out->op = op.number; /* range 1, put 2, delete 3: as enum kvp_txn_op */
     if (op.number == KVP_OP_GET) {
-        if (!answer_rows_open(rows, op.bytes, false)) {
+        if (!answer_rows_open(rows, op.bytes)) {
             return false;
         }
         out->rows = rows->rows;

@@ -331,6 +331,23 @@ static int decode_member(struct decoder *d, const struct schema_type *t, size_t 
     return rc;
 }
 
+/* The fields wanted of a type; NULL = all. */
+static const struct decode_kept *decode_kept_of(const struct decoder *d,
+                                                const struct schema_type *t)
+{
+    for (size_t i = 0; d->keep != NULL && i < d->keep->count; i++) {
+        if (d->keep->types[i].type == t) {
+            return &d->keep->types[i];
+        }
+    }
+    return NULL;
+}
+
+static bool decode_keeps(const struct decode_kept *k, unsigned index)
+{
+    return k == NULL || (k->fields[index / 64] >> (index % 64) & 1) != 0;
+}
+
 /* p is at the brace. */
 static int decode_message(struct decoder *d, const struct schema_type *t, struct value *out)
 {
@@ -338,6 +355,7 @@ static int decode_message(struct decoder *d, const struct schema_type *t, struct
     uint64_t seen[4] = {0};
     const struct schema_field *fields = schema_fields(t);
     const struct schema_field *next = fields;
+    const struct decode_kept *kept = decode_kept_of(d, t);
     d->s.p++;
     bool end = false;
     for (bool first = true; !end; first = false) {
@@ -357,7 +375,8 @@ static int decode_message(struct decoder *d, const struct schema_type *t, struct
             f = schema_find(t, key);
         }
         if (f != NULL) {
-            rc = decode_member(d, t, base, seen, f);
+            rc = decode_keeps(kept, (unsigned)(f - fields)) ? decode_member(d, t, base, seen, f)
+                                                            : scan_skip(&d->s, d->depth + 1);
             next = f + 1;
         } else {
             rc = decode_complain(d, "unknown field", key);
@@ -430,8 +449,8 @@ static int decode_root(struct decoder *d, const struct schema_type *type, struct
 }
 
 static int decode_whole(struct slice json, const struct schema_type *type, struct arena *arena,
-                        bool lean, struct value *out, struct decode_report *report,
-                        struct errmsg *e)
+                        bool lean, const struct decode_keep *keep, struct value *out,
+                        struct decode_report *report, struct errmsg *e)
 {
     if (report != NULL) {
         *report = (struct decode_report){0};
@@ -452,6 +471,7 @@ static int decode_whole(struct slice json, const struct schema_type *type, struc
     d.arena = arena;
     d.report = report;
     d.lean = lean;
+    d.keep = keep;
     d.stack = NULL;
     d.stack_len = d.stack_cap = 0;
     d.wrong_type = false;
@@ -476,13 +496,29 @@ static int decode_whole(struct slice json, const struct schema_type *type, struc
 int decode_json(struct slice json, const struct schema_type *type, struct arena *arena,
                 struct value *out, struct decode_report *report, struct errmsg *e)
 {
-    return decode_whole(json, type, arena, false, out, report, e);
+    return decode_whole(json, type, arena, false, NULL, out, report, e);
 }
 
 int decode_json_lean(struct slice json, const struct schema_type *type, struct arena *arena,
                      struct value *out, struct errmsg *e)
 {
-    return decode_whole(json, type, arena, true, out, NULL, e);
+    return decode_whole(json, type, arena, true, NULL, out, NULL, e);
+}
+
+void decode_keep_field(struct decode_kept *k, const char *name)
+{
+    const struct schema_field *f = schema_find(k->type, slice_str(name));
+    if (f != NULL) {
+        unsigned index = (unsigned)(f - schema_fields(k->type));
+        k->fields[index / 64] |= (uint64_t)1 << (index % 64);
+    }
+}
+
+int decode_json_some(struct slice json, const struct schema_type *type,
+                     const struct decode_keep *keep, struct arena *arena, struct value *out,
+                     struct errmsg *e)
+{
+    return decode_whole(json, type, arena, true, keep, out, NULL, e);
 }
 
 int decode_type_meta(struct slice json, struct arena *arena, struct slice *api_version,

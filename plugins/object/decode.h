@@ -31,6 +31,22 @@ int decode_json(struct slice json, const struct schema_type *type, struct arena 
  * for who only looks at objects. They are a third of a pod. */
 int decode_json_lean(struct slice json, const struct schema_type *type, struct arena *arena,
                      struct value *out, struct errmsg *e);
+/* Fields of a message that are wanted. */
+struct decode_kept {
+    const struct schema_type *type;
+    uint64_t fields[4]; /* bits, by index */
+};
+/* Which fields are wanted of messages of some types; of other types all are. */
+struct decode_keep {
+    const struct decode_kept *types;
+    size_t count;
+};
+/* Adds a field to those wanted. Its type has it, or nothing happens. */
+void decode_keep_field(struct decode_kept *k, const char *name);
+/* Lean, and only with the fields that are wanted; the others are checked to be JSON. */
+int decode_json_some(struct slice json, const struct schema_type *type,
+                     const struct decode_keep *keep, struct arena *arena, struct value *out,
+                     struct errmsg *e);
 /* Reads apiVersion and kind of an object without decoding the rest (texts in the arena, empty when
  * missing). Returns as decode_json. */
 int decode_type_meta(struct slice json, struct arena *arena, struct slice *api_version,

@@ -20,8 +20,9 @@ struct decoder {
     struct value *stack;
     size_t stack_len;
     size_t stack_cap;
-    bool lean;       /* managedFields are skipped */
-    bool wrong_type; /* the caller's e holds the first value of a wrong type */
+    bool lean;                      /* managedFields are skipped */
+    const struct decode_keep *keep; /* NULL: every field is wanted */
+    bool wrong_type;                /* the caller's e holds the first value of a wrong type */
     struct errmsg *e;
     struct errmsg syntax;
     unsigned depth;

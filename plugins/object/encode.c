@@ -61,21 +61,6 @@ void encode_text(struct slice text, struct buf *out)
     buf_append_byte(out, '"');
 }
 
-static void encode_int(int64_t v, struct buf *out)
-{
-    char digits[24];
-    size_t n = sizeof digits;
-    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do {
-        digits[--n] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (v < 0) {
-        digits[--n] = '-';
-    }
-    buf_append(out, digits + n, sizeof digits - n);
-}
-
 /* The shortest digits that read back the same; an exponent only far from one, as Go has it. */
 static void encode_double(double v, struct buf *out)
 {
@@ -277,7 +262,7 @@ static void encode_any(const struct value *v, struct buf *out)
         buf_append_str(out, v->boolean ? "true" : "false");
         return;
     case VALUE_INT:
-        encode_int(v->integer, out);
+        buf_append_int(out, v->integer);
         return;
     case VALUE_DOUBLE:
         encode_double(v->number, out);

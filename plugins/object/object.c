@@ -30,7 +30,8 @@ static bool object_step(const char **path, struct slice *step, bool *bracket)
         *path = *end == 0 ? end : end + 1;
     } else {
         p += *p == '.';
-        end = p + strcspn(p, ".[");
+        for (end = p; *end != 0 && *end != '.' && *end != '['; end++) {
+        }
         *path = end;
     }
     *step = slice_of(p, (size_t)(end - p));
@@ -389,6 +390,14 @@ int object_decode_lean(struct object *o, const struct schema_type *type, struct 
 {
     *o = (struct object){.type = type, .root = value_empty(VALUE_MESSAGE), .arena = arena};
     return decode_json_lean(json, type, arena, &o->root, e);
+}
+
+int object_decode_some(struct object *o, const struct schema_type *type,
+                       const struct decode_keep *keep, struct arena *arena, struct slice json,
+                       struct errmsg *e)
+{
+    *o = (struct object){.type = type, .root = value_empty(VALUE_MESSAGE), .arena = arena};
+    return decode_json_some(json, type, keep, arena, &o->root, e);
 }
 
 void object_encode(const struct object *o, struct buf *out)

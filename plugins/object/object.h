@@ -33,6 +33,10 @@ int object_decode(struct object *o, const struct schema_type *type, struct arena
 /* The same without managedFields (see decode_json_lean). */
 int object_decode_lean(struct object *o, const struct schema_type *type, struct arena *arena,
                        struct slice json, struct errmsg *e);
+/* The same with some fields only (see decode_json_some). */
+int object_decode_some(struct object *o, const struct schema_type *type,
+                       const struct decode_keep *keep, struct arena *arena, struct slice json,
+                       struct errmsg *e);
 /* Appends the JSON; out->failed tells of a failure. */
 void object_encode(const struct object *o, struct buf *out);
 /* A deep copy in another arena. 0 or ERR_NOMEM. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 
@@ -159,14 +160,53 @@ static int scan_text_moved(struct scan *s, const uint8_t *begin, uint8_t *to, st
     return 0;
 }
 
+#define SCAN_BYTES(c) (UINT64_C(0x0101010101010101) * (c))
+#define SCAN_HIGH     SCAN_BYTES(0x80)
+
+/* The high bits of those of eight bytes that are a quote, a backslash or below a blank; the lowest
+ * one is right, others may be too many. Bytes from 0x80 on have none. */
+static inline uint64_t scan_marks(uint64_t w)
+{
+    uint64_t quote = (w ^ SCAN_BYTES('"')) - SCAN_BYTES(1);
+    uint64_t backslash = (w ^ SCAN_BYTES('\\')) - SCAN_BYTES(1);
+    return (quote | backslash | (w - SCAN_BYTES(0x20))) & ~w & SCAN_HIGH;
+}
+
+const uint8_t *scan_plain(const uint8_t *p, const uint8_t *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t marks = scan_marks(bytes_le64(p));
+        if (marks != 0) {
+            return p + (unsigned)__builtin_ctzll(marks) / 8;
+        }
+    }
+    while (p < end && *p >= 0x20 && *p != '"' && *p != '\\') {
+        p++;
+    }
+    return p;
+}
+
+/* The same up to the first byte that is not ASCII. */
+static const uint8_t *scan_ascii(const uint8_t *p, const uint8_t *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t w = bytes_le64(p);
+        uint64_t marks = scan_marks(w) | (w & SCAN_HIGH);
+        if (marks != 0) {
+            return p + (unsigned)__builtin_ctzll(marks) / 8;
+        }
+    }
+    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') {
+        p++;
+    }
+    return p;
+}
+
 int scan_text(struct scan *s, struct slice *out)
 {
     uint8_t *begin = s->p;
-    uint8_t *p = s->p;
     uint8_t *end = s->end;
-    while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') { /* nearly always */
-        p++;
-    }
+    uint8_t *p = begin + (scan_ascii(begin, end) - begin); /* nearly always all of it */
     if (p < end && *p == '"') {
         *out = slice_of(begin, (size_t)(p - begin));
         s->p = p + 1;
@@ -259,13 +299,15 @@ int scan_literal(struct scan *s, const char *word)
 /* A text that nobody wants: only its syntax counts. */
 static int scan_skip_text(struct scan *s)
 {
-    while (s->p < s->end && *s->p != '"') {
+    for (;;) {
+        s->p += scan_plain(s->p, s->end) - s->p;
+        if (s->p >= s->end || *s->p == '"') {
+            break;
+        }
         if (*s->p < 0x20) {
             return scan_refuse(s, "in string literal");
         }
-        if (*s->p++ != '\\') {
-            continue;
-        }
+        s->p++;
         uint8_t spare[4];
         uint8_t *to = spare;
         int rc = scan_escape(s, &to);

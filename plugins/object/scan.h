@@ -29,6 +29,9 @@ static inline uint8_t scan_peek(struct scan *s)
 /* The error for the byte at p: "invalid character 'x' CONTEXT" or "unexpected end of JSON input".
  */
 int scan_refuse(struct scan *s, const char *context);
+/* The first byte of a text at which one has to look: a quote, a backslash, a control character, or
+ * the end. */
+const uint8_t *scan_plain(const uint8_t *p, const uint8_t *end);
 /* A text; p is behind its opening quote. */
 int scan_text(struct scan *s, struct slice *out);
 /* A number; p is at its first byte. *integer is set when it has neither fraction nor exponent. */

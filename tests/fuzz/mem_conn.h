@@ -41,16 +41,21 @@ static inline void mem_conn_take(struct mem_conn *m, const uint8_t *data, size_t
     }
 }
 
-static inline ssize_t mem_conn_try_write(struct conn *c, const uint8_t *data, size_t len)
+static inline ssize_t mem_conn_try_write(struct conn *c, const struct slice *parts, size_t count)
 {
     struct mem_conn *m = mem_conn_of(c);
     FATAL_IF(m->writing != NULL, "two writes at once");
     if (m->broken) {
         return -1;
     }
-    size_t n = len < m->room ? len : m->room;
-    mem_conn_take(m, data, n);
-    return (ssize_t)n;
+    size_t taken = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t room = m->room - taken;
+        size_t n = parts[i].len < room ? parts[i].len : room;
+        mem_conn_take(m, parts[i].data, n);
+        taken += n;
+    }
+    return (ssize_t)taken;
 }
 
 static inline int mem_conn_write(struct conn *c, const uint8_t *data, size_t len)

@@ -22,6 +22,8 @@ struct sim_read {
     struct sim_service *service;
     struct service_read *request; /* NULL: canceled, waits for the node's word */
     bool is_txn;
+    struct buf *page; /* the request's, for a page; NULL = a whole range */
+    size_t page_bytes;
     struct buf bytes;
     struct node_read confirm;
     bool asked; /* the question is with the node */
@@ -201,6 +203,22 @@ static void answer_range(struct sim_service *s, struct service_read *r, struct s
     }
 }
 
+static void answer_page(struct sim_service *s, struct service_read *r, struct slice request,
+                        size_t bytes, struct buf *out)
+{
+    struct kv_range *range = NULL;
+    int64_t revision = 0;
+    int err = kv_range_open(s->member->kv, request, &range);
+    if (err == 0) {
+        revision = kv_range_revision(range);
+        while ((err = kv_range_page(range, bytes, out)) == ERR_AGAIN) {
+            /* the whole page at once: slices are tested elsewhere */
+        }
+        kv_range_close(range);
+    }
+    r->cb(r, err, revision, slice_of(NULL, 0), out->len, NULL, NULL, NULL);
+}
+
 static void answer_txn(struct sim_service *s, struct service_read *r, struct slice request)
 {
     struct buf out;
@@ -212,12 +230,14 @@ static void answer_txn(struct sim_service *s, struct service_read *r, struct sli
     buf_close(&out);
 }
 
-static void read_now(struct sim_service *s, struct service_read *r, bool is_txn, struct slice bytes)
+static void read_now(struct sim_read *x, struct service_read *r, struct slice bytes)
 {
-    if (is_txn) {
-        answer_txn(s, r, bytes);
+    if (x->page != NULL) {
+        answer_page(x->service, r, bytes, x->page_bytes, x->page);
+    } else if (x->is_txn) {
+        answer_txn(x->service, r, bytes);
     } else {
-        answer_range(s, r, bytes);
+        answer_range(x->service, r, bytes);
     }
 }
 
@@ -244,18 +264,18 @@ static void read_ask(struct sim_read *x)
     node_read_index(x->service->member->node, &x->confirm);
 }
 
-static void read_begin(struct service *service, struct service_read *r, struct slice request,
-                       bool is_txn, bool serializable)
+static void read_begin(struct service_read *r, struct slice request, bool serializable,
+                       const struct sim_read *kind)
 {
-    struct sim_service *s = of(service);
+    struct sim_service *s = kind->service;
     if (serializable || member_decides_alone(s->member)) {
-        read_now(s, r, is_txn, request);
+        struct sim_read now = *kind;
+        read_now(&now, r, request);
         return;
     }
     struct sim_read *x = mem_xzalloc(sizeof(*x));
-    x->service = s;
+    *x = *kind;
     x->request = r;
-    x->is_txn = is_txn;
     x->started_ms = now_of(s);
     buf_init(&x->bytes);
     buf_append_slice(&x->bytes, request);
@@ -267,13 +287,21 @@ static void read_begin(struct service *service, struct service_read *r, struct s
 static void range(struct service *service, struct service_read *r, struct slice request,
                   bool serializable)
 {
-    read_begin(service, r, request, false, serializable);
+    read_begin(r, request, serializable, &(struct sim_read){.service = of(service)});
+}
+
+static void range_page(struct service *service, struct service_read *r, struct slice request,
+                       bool serializable, size_t bytes, struct buf *out)
+{
+    struct sim_read kind = {.service = of(service), .page = out, .page_bytes = bytes};
+    read_begin(r, request, serializable, &kind);
 }
 
 static void txn_read(struct service *service, struct service_read *r, struct slice request,
                      bool serializable)
 {
-    read_begin(service, r, request, true, serializable);
+    read_begin(r, request, serializable,
+               &(struct sim_read){.service = of(service), .is_txn = true});
 }
 
 static void cancel_read(struct service *service, struct service_read *r)
@@ -290,7 +318,7 @@ static void read_step(struct sim_service *s, struct sim_read *x)
 {
     if (x->confirmed && kv_applied_index(s->member->kv) >= x->index) {
         struct service_read *r = x->request;
-        read_now(s, r, x->is_txn, buf_slice(&x->bytes));
+        read_now(x, r, buf_slice(&x->bytes));
         read_free(x);
     } else if (x->request != NULL && now_of(s) - x->started_ms > ANSWER_MS_MAX) {
         read_end(x, ERR_TIMEOUT);
@@ -385,6 +413,7 @@ void sim_service_init(struct sim_service *s, struct member *m)
         .lease_grant_as = lease_grant_as,
         .cancel_write = cancel_write,
         .range = range,
+        .range_page = range_page,
         .txn_read = txn_read,
         .cancel_read = cancel_read,
         .watch = watch,
