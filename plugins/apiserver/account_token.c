@@ -302,16 +302,15 @@ static bool token_prepare(struct exchange *ex, struct token_request *t)
     return true;
 }
 
-void sub_token(struct exchange *ex)
+static bool token_decode(struct exchange *ex, void *data)
 {
-    struct token_request *t = arena_zalloc(&ex->arena, sizeof *t);
-    if (t == NULL) {
-        exchange_no_memory(ex);
-        return;
-    }
-    if (!body_check_options(ex, "CreateOptions") || !body_decode(ex, &t->o)) {
-        return;
-    }
+    return body_decode(ex, &token_of(ex)->o);
+}
+
+static void token_decoded(void *data)
+{
+    struct exchange *ex = data;
+    struct token_request *t = token_of(ex);
     if (!ex->api->issuer->own_is_given && !pki_is_settled(ex->api->pki)) {
         /* Another member may have another key, and then it is this one that goes. */
         struct status s =
@@ -325,7 +324,19 @@ void sub_token(struct exchange *ex)
         !token_prepare(ex, t)) {
         return;
     }
-    ex->op = t;
     token_read(ex, SCHEMA_CORE_V1_SERVICE_ACCOUNT, ex->request.space, ex->request.name,
                token_account);
+}
+
+void sub_token(struct exchange *ex)
+{
+    struct token_request *t = arena_zalloc(&ex->arena, sizeof *t);
+    if (t == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    if (body_check_options(ex, "CreateOptions")) {
+        ex->op = t;
+        exchange_work(ex, ex->body.len, token_decode, token_decoded, ex);
+    }
 }

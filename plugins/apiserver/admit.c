@@ -116,11 +116,12 @@ static bool admit_class(struct exchange *ex, struct object *o, const struct kvp_
     return true;
 }
 
-bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_result *reads)
+bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_result *reads,
+                  const uint8_t random[ADMIT_RANDOM_BYTES])
 {
     int rc = 0;
     if (wants_account(ex, o)) {
-        rc = admit_pod_service_account(ex, o, reads++);
+        rc = admit_pod_service_account(ex, o, reads++, random);
     } else if (is_kind(o, SCHEMA_CORE_V1_POD) && admit_on(ex, ADMIT_SERVICE_ACCOUNT)) {
         rc = admit_pod_mirror(ex, o);
     }

@@ -82,18 +82,16 @@ static int mount_token(struct object *pod, const char *list, const char *volume,
 }
 
 /* A token of its account, for an hour and again, with what is needed to reach the API server. */
-static int add_token(struct exchange *ex, struct object *pod)
+static int add_token(struct object *pod, const uint8_t random[ADMIT_RANDOM_BYTES])
 {
     static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
-    char name[sizeof TOKEN_VOLUME + 5] = TOKEN_VOLUME;
+    char name[sizeof TOKEN_VOLUME + ADMIT_RANDOM_BYTES] = TOKEN_VOLUME;
     char json[512];
     const struct schema_type *vt = schema_type(SCHEMA_CORE_V1_VOLUME);
     const struct value *volumes = object_get(pod, "spec.volumes");
-    uint8_t random[5];
     bool there = false;
     bool mounted = false;
-    ex->api->host->random(ex->api->ctx, random, sizeof random);
-    for (size_t i = 0; i < sizeof random; i++) {
+    for (size_t i = 0; i < ADMIT_RANDOM_BYTES; i++) {
         name[sizeof TOKEN_VOLUME - 1 + i] = letters[random[i] % (sizeof letters - 1)];
     }
     for (size_t i = 0; i < value_len(volumes) && !there; i++) {
@@ -130,7 +128,8 @@ static int copy_pull_secrets(struct object *pod, const struct object *account)
 }
 
 int admit_pod_service_account(struct exchange *ex, struct object *pod,
-                              const struct kvp_op_result *account)
+                              const struct kvp_op_result *account,
+                              const uint8_t random[ADMIT_RANDOM_BYTES])
 {
     struct object sa;
     struct errmsg e = {.text = ""};
@@ -160,7 +159,7 @@ int admit_pod_service_account(struct exchange *ex, struct object *pod,
     }
     bool wanted = object_bool(pod, "spec.automountServiceAccountToken",
                               object_bool(&sa, "automountServiceAccountToken", true));
-    return wanted ? add_token(ex, pod) : 0;
+    return wanted ? add_token(pod, random) : 0;
 }
 
 /* ---- priorities ---------------------------------------------------------------------------- */

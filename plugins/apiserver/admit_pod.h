@@ -3,6 +3,7 @@
 #ifndef KVD_APISERVER_ADMIT_POD_H
 #define KVD_APISERVER_ADMIT_POD_H
 
+#include "plugins/apiserver/admit.h"
 #include "plugins/apiserver/exchange.h"
 #include "plugins/object/object.h"
 
@@ -13,7 +14,8 @@ int admit_pod_mirror(struct exchange *ex, const struct object *pod);
 struct slice admit_pod_account(const struct object *pod);
 /* Its account has to be there; it gives the pod pull secrets and a token. */
 int admit_pod_service_account(struct exchange *ex, struct object *pod,
-                              const struct kvp_op_result *account);
+                              const struct kvp_op_result *account,
+                              const uint8_t random[ADMIT_RANDOM_BYTES]);
 /* By its class; without one by the default class. */
 int admit_pod_priority(struct exchange *ex, struct object *pod,
                        const struct kvp_op_result *classes);

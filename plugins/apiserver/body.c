@@ -8,6 +8,8 @@
 #include "plugins/object/yamljson.h"
 
 #define BODY_SHOWN_BYTES 30u /* of a body that is no object */
+/* Bytes of JSON that one of protobuf may well stand for. */
+#define BODY_PROTOBUF_GROWTH 8u
 
 static bool is(struct slice s, const char *text)
 {
@@ -125,13 +127,23 @@ static const struct schema_type *body_enveloped_type(const struct protobuf_envel
     return schema_find_kind(group, version, p->kind);
 }
 
+static bool body_is_protobuf(const struct exchange *ex)
+{
+    return ex->body.len > 0 && media_body(ex->content_type) == MEDIA_BODY_PROTOBUF;
+}
+
+size_t body_translate_bytes(const struct exchange *ex)
+{
+    return body_is_protobuf(ex) ? ex->body.len * BODY_PROTOBUF_GROWTH : 0;
+}
+
 bool body_translate(struct exchange *ex)
 {
     struct protobuf_envelope p;
     struct errmsg e = {.text = ""};
     struct object o = {.arena = &ex->arena};
     struct buf json;
-    if (ex->body.len == 0 || media_body(ex->content_type) != MEDIA_BODY_PROTOBUF) {
+    if (!body_is_protobuf(ex)) {
         return true;
     }
     int rc = protobuf_open(buf_slice(&ex->body), &p, &e);

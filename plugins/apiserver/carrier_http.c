@@ -31,7 +31,8 @@ static bool http_respond(struct exchange *ex, int code, const char *content_type
     if (ex->location.len > 0) {
         headers[n++] = http_pair("location", ex->location);
     }
-    for (size_t i = 0; i < ex->warning_count; i++) {
+    /* Of work that is away they are not known yet. */
+    for (size_t i = 0; !ex->work.away && i < ex->warning_count; i++) {
         headers[n++] = http_pair("warning", ex->warnings[i]);
     }
     return ex->api->host->http_respond(ex->peer, (uint32_t)code, headers, n) == 0;

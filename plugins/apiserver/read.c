@@ -1,6 +1,7 @@
 /* read.c - get and list. */
 #include <inttypes.h>
 
+#include "plugins/apiserver/answer.h"
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/listing.h"
 #include "plugins/object/encode.h"
@@ -47,7 +48,7 @@ static void get_answer(void *data, const struct kvp_result *r, const struct kvp_
         exchange_fail(ex, status_not_found(&ex->arena, &about));
         return;
     }
-    answer_stored(ex, 200, slice_of_kvp(rows->rows[0].value), rows->rows[0].mod_revision);
+    answer_value(ex, 200, slice_of_kvp(rows->rows[0].value), rows->rows[0].mod_revision);
 }
 
 void verb_get(struct exchange *ex)
