@@ -56,6 +56,10 @@ static bool body_check_kind(struct exchange *ex, struct slice json, struct slice
     struct slice api_version;
     struct slice want = object_api_version(type, &ex->arena);
     int rc = decode_type_meta(json, &ex->arena, &api_version, kind, &e);
+    if (rc == ERR_NOMEM) {
+        exchange_no_memory(ex);
+        return false;
+    }
     if (rc != 0) {
         body_refuse(ex, ex->request.version, slice_of("", 0), e.text);
         return false;
@@ -221,6 +225,10 @@ bool body_decode(struct exchange *ex, struct object *out)
     struct slice text = buf_slice(&ex->body);
     if (form == MEDIA_BODY_YAML) {
         int rc = yaml_to_json(text, &ex->arena, &json, &twins, &e);
+        if (rc == ERR_NOMEM) {
+            exchange_no_memory(ex);
+            goto out;
+        }
         if (rc != 0) {
             body_refuse(ex, ex->request.version, slice_of("", 0), e.text);
             goto out;
