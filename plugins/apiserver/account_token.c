@@ -9,6 +9,7 @@
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/sub.h"
 #include "plugins/object/defaults.h"
+#include "plugins/object/uuid.h"
 #include "plugins/object/validate.h"
 
 /* A pod's token asked for with exactly this lifetime holds a year: many libraries never read the
@@ -32,22 +33,20 @@ static void token_answer(struct exchange *ex, struct token_request *t)
     struct apiserver *api = ex->api;
     struct jwt_claims *c = &t->claims;
     struct buf text;
-    char id[37];
-    uint8_t u[16];
-    if (!crypto_random(u, sizeof u)) {
+    char id[UUID_TEXT_BYTES];
+    uint8_t random[16];
+    if (!crypto_random(random, sizeof random)) {
         exchange_fail(ex, status_internal(&ex->arena, "no random numbers"));
         return;
     }
-    snprintf(id, sizeof id, "%02x%02x%02x%02x-%02x%02x-4%x%02x-a%x%02x-%02x%02x%02x%02x%02x%02x",
-             u[0], u[1], u[2], u[3], u[4], u[5], u[6] & 15, u[7], u[8] & 15, u[9], u[10], u[11],
-             u[12], u[13], u[14], u[15]);
+    uuid_print(random, id);
     int64_t seconds = object_int(&t->o, "spec.expirationSeconds", 3600);
     int64_t now = (int64_t)(api->host->wall_us(api->ctx) / 1000000u);
     bool ours = true;
     for (size_t i = 0; i < c->audience_count; i++) {
         ours = ours && issuer_has_audience(api->issuer, c->audiences[i]);
     }
-    c->id = slice_str(id);
+    c->id = slice_of(id, sizeof id);
     c->issuer = api->issuer->name;
     c->issued = now;
     c->not_before = now;

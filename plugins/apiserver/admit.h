@@ -19,6 +19,9 @@ enum admit_plugin {
 
 /* Reads the option: names joined by '+', as "ServiceAccount+Priority". False: an unknown one. */
 bool admit_parse_disabled(const char *text, uint32_t *disabled);
+/* In init: what it adds, decoded once. False: out of memory. */
+bool admit_open(struct apiserver *api);
+void admit_close(struct apiserver *api);
 /* Whether creating this object needs reads. */
 bool admit_needs_reads(const struct exchange *ex, const struct object *o);
 /* Adds the reads to a transaction. 0 or a reason. */

@@ -22,8 +22,8 @@ int admit_pod_priority(struct exchange *ex, struct object *pod,
 /* An update that does not mention it keeps it. */
 int admit_pod_keep_priority(struct object *new, const struct object *old);
 /* Five minutes on a node that is gone, unless the pod says otherwise. */
-int admit_pod_tolerations(struct object *pod);
+int admit_pod_tolerations(const struct apiserver *api, struct object *pod);
 /* A new node is not ready. */
-int admit_node_taint(struct object *node);
+int admit_node_taint(const struct apiserver *api, struct object *node);
 
 #endif

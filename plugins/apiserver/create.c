@@ -8,6 +8,7 @@
 #include "plugins/apiserver/answer.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
+#include "plugins/apiserver/remember.h"
 #include "plugins/apiserver/service.h"
 #include "plugins/object/defaults.h"
 #include "plugins/object/metadata.h"
@@ -57,8 +58,7 @@ static bool create_check_space(struct create *c, const struct kvp_row *row)
         exchange_fail(ex, status_not_found(&ex->arena, &about));
         return false;
     }
-    int rc = stored_decode(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of_kvp(row->value),
-                           row->mod_revision, &ex->arena, &space, &e);
+    int rc = remember_decode(ex, schema_type(SCHEMA_CORE_V1_NAMESPACE), row, &space, &e);
     if (rc != 0) {
         exchange_fail(ex, status_internal(&ex->arena, "%s", e.text));
         return false;
@@ -264,7 +264,12 @@ static bool create_make(struct exchange *ex, void *data)
     }
     c->admitted = true;
     struct causes *causes = arena_alloc(&ex->arena, sizeof *causes);
-    int rc = causes == NULL ? ERR_NOMEM : object_copy(&c->object, &ex->arena, o);
+    int rc = causes == NULL ? ERR_NOMEM : 0;
+    if (rc == 0 && (c->generated || o->type == schema_type(SCHEMA_CORE_V1_SERVICE))) {
+        rc = object_copy(&c->object, &ex->arena, o);
+    } else {
+        *o = c->object; /* the next try makes the same changes to it again */
+    }
     rc = rc == 0 ? metadata_prepare_create(o, &c->facts) : rc;
     if (rc == 0) {
         causes_init(causes, &ex->arena);

@@ -380,7 +380,11 @@ static int entry_update(struct object *o, struct diff *d, struct value *entry, b
     }
     set_subtract(&set, removed);
     if (writer) {
-        set_union(d, &set, changed);
+        if (set.len == 0) {
+            set = *changed; /* of which nothing is changed below */
+        } else {
+            set_union(d, &set, changed);
+        }
         rc = changed->len + removed->len == 0
                  ? 0
                  : entry_set(o, entry, "time",
