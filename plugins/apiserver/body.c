@@ -92,6 +92,15 @@ static bool body_check_kind(struct exchange *ex, struct slice json, struct slice
     return true;
 }
 
+/* The same of one that was decoded as what is wanted, when it says what it is. */
+static bool body_is_wanted(struct exchange *ex, const struct object *o)
+{
+    struct slice want = object_api_version(o->type, &ex->arena);
+    return (o->type->flags & SCHEMA_TYPE_TYPED) &&
+           is(object_text(o, "kind"), schema_type_name(o->type)) &&
+           slice_eq(object_text(o, "apiVersion"), want);
+}
+
 bool body_report(struct exchange *ex, const struct decode_report *report)
 {
     struct slice level = ex->query.validation;
@@ -235,10 +244,10 @@ bool body_decode(struct exchange *ex, struct object *out)
         }
         text = buf_slice(&json);
     }
-    if (!body_check_kind(ex, text, &kind)) {
-        goto out;
-    }
     int rc = object_decode(out, request_body_type(&ex->request), &ex->arena, text, &report, &e);
+    if (!(rc == 0 && body_is_wanted(ex, out)) && !body_check_kind(ex, text, &kind)) {
+        goto out; /* whatever else is wrong with it */
+    }
     if (rc == 0 && twins.data != NULL) {
         rc = decode_report_add(&report, &ex->arena, twins);
     }

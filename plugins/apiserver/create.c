@@ -33,8 +33,8 @@ struct create {
     struct metadata_facts facts;
     uint8_t random[ADMIT_RANDOM_BYTES];
     struct object now; /* what this try stores */
-    struct allocation allocation;
     struct commit commit;
+    struct allocation allocation; /* the last: it is large, and not zeroed */
 };
 
 static void create_try(struct create *c);
@@ -263,31 +263,29 @@ static bool create_make(struct exchange *ex, void *data)
         return false;
     }
     c->admitted = true;
-    struct causes *causes = arena_alloc(&ex->arena, sizeof *causes);
-    int rc = causes == NULL ? ERR_NOMEM : 0;
-    if (rc == 0 && (c->generated || o->type == schema_type(SCHEMA_CORE_V1_SERVICE))) {
+    struct causes causes; /* what is told of them is written at once */
+    int rc = 0;
+    if ((c->generated || o->type == schema_type(SCHEMA_CORE_V1_SERVICE))) {
         rc = object_copy(&c->object, &ex->arena, o);
     } else {
         *o = c->object; /* the next try makes the same changes to it again */
     }
     rc = rc == 0 ? metadata_prepare_create(o, &c->facts) : rc;
-    if (rc == 0) {
-        causes_init(causes, &ex->arena);
-        rc = service_complete(&ex->api->ranges, o, causes);
-    }
+    causes_init(&causes, &ex->arena);
+    rc = rc == 0 ? service_complete(&ex->api->ranges, o, &causes) : rc;
     if (rc != 0) {
         exchange_no_memory(ex);
         return false;
     }
-    validate_create(o, causes);
-    if (causes->failed) {
+    validate_create(o, &causes);
+    if (causes.failed) {
         exchange_no_memory(ex);
         return false;
     }
-    if (causes->count > 0) {
+    if (causes.count > 0) {
         exchange_fail(ex, status_invalid(&ex->arena, ex->request.group,
                                          slice_str(schema_type_name(o->type)),
-                                         object_text(o, "metadata.name"), causes));
+                                         object_text(o, "metadata.name"), &causes));
         return false;
     }
     return true;
@@ -356,11 +354,13 @@ static void create_prepared(void *data)
 /* o NULL: it is in the body. */
 static void create_begin(struct exchange *ex, const struct object *o)
 {
-    struct create *c = arena_zalloc(&ex->arena, sizeof *c);
+    struct create *c = arena_alloc(&ex->arena, sizeof *c);
     if (c == NULL) {
         exchange_no_memory(ex);
         return;
     }
+    memset(c, 0, offsetof(struct create, allocation));
+    allocation_init(&c->allocation);
     c->ex = ex;
     c->bytes = ex->body.len;
     c->decoded = o != NULL;

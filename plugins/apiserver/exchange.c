@@ -214,6 +214,7 @@ static void exchange_say(struct exchange *ex, int code, const char *content_type
     }
     buf_clear(&ex->out);
     ex->sent = 0;
+    buf_reserve(&ex->out, body.len + 1);
     if (!ex->head && (!buf_append_slice(&ex->out, body) || !buf_append_str(&ex->out, tail))) {
         exchange_break_off(ex);
         return;

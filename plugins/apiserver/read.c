@@ -12,6 +12,9 @@
 #include "plugins/apiserver/verbs.h"
 #include "plugins/apiserver/waiting.h"
 
+/* An object as JSON is its value and a resourceVersion. */
+#define ANSWER_BYTES_MORE 64u
+
 void answer_stored(struct exchange *ex, int code, struct slice value, int64_t revision)
 {
     struct buf out;
@@ -21,6 +24,7 @@ void answer_stored(struct exchange *ex, int code, struct slice value, int64_t re
     if (!shape_allows_object(ex)) {
         return;
     }
+    buf_reserve(&out, value.len + ANSWER_BYTES_MORE);
     int rc = shape_print(ex, value, revision, true, &ex->arena, &out, &e);
     if (rc != 0 || out.failed) {
         exchange_fail(ex, status_internal(&ex->arena, "%s", out.failed ? "out of memory" : e.text));

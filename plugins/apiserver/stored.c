@@ -7,6 +7,9 @@
 #include "plugins/object/encode.h"
 #include "plugins/object/registry.h"
 
+/* What an object takes, as a rule. */
+#define STORED_BYTES 4096u
+
 /* ---- keys ---------------------------------------------------------------------------------- */
 
 void stored_key(const struct schema_type *type, struct slice space, struct slice name,
@@ -78,6 +81,7 @@ int stored_encode(struct object *o, struct buf *out)
     object_remove(stored, "metadata.resourceVersion");
     rc = object_set_type_meta(stored);
     if (rc == 0) {
+        buf_reserve(out, STORED_BYTES);
         object_encode(stored, out);
         rc = out->failed ? ERR_NOMEM : 0;
     }
@@ -117,14 +121,29 @@ int stored_decode_lean(const struct schema_type *type, struct slice value, int64
     return stored_read(type, value, revision, true, a, out, e);
 }
 
+static size_t stored_add(char *out, size_t at, size_t room, const char *text)
+{
+    size_t n = strlen(text);
+    if (at >= room || n >= room - at) {
+        return room;
+    }
+    memcpy(out + at, text, n);
+    return at + n;
+}
+
 /* {"kind":"K","apiVersion":"G/V", */
 static size_t stored_head(const struct schema_type *type, char *out, size_t room)
 {
     const char *group = schema_text(type, type->group);
-    int n =
-        snprintf(out, room, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",", schema_type_name(type),
-                 group, group[0] != 0 ? "/" : "", schema_text(type, type->version));
-    return n > 0 && (size_t)n < room ? (size_t)n : 0;
+    const char *const parts[] = {
+        "{\"kind\":\"", schema_type_name(type),   "\",\"apiVersion\":\"",
+        group,          group[0] != 0 ? "/" : "", schema_text(type, type->version),
+        "\","};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        n = stored_add(out, n, room, parts[i]);
+    }
+    return n < room ? n : 0;
 }
 
 /* The end of a JSON text that begins at `at` with its quote; 0 = there is none. */

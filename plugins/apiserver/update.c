@@ -208,11 +208,12 @@ bool update_check(struct update *u, const struct object *old, struct object *new
 static bool update_prepare(struct update *u, struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
-    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+    struct causes causes; /* what is told of them is written at once */
+    struct causes *c = &causes;
     if (!body_dedupe_owners(ex, new, u->tries == 0)) {
         return false;
     }
-    int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
+    int rc = strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
     rc = rc == 0 ? service_carry(new, old) : rc;
     rc = rc == 0 ? admit_update(u->ex, new, old) : rc;
@@ -409,11 +410,13 @@ bool update_read_patch(struct update *u)
 
 struct update *update_new(struct exchange *ex)
 {
-    struct update *u = arena_zalloc(&ex->arena, sizeof *u);
+    struct update *u = arena_alloc(&ex->arena, sizeof *u);
     if (u == NULL) {
         exchange_no_memory(ex);
         return NULL;
     }
+    memset(u, 0, offsetof(struct update, allocation));
+    allocation_init(&u->allocation);
     u->ex = ex;
     return u;
 }

@@ -34,8 +34,8 @@ struct update {
     int64_t revision;
     struct slice value; /* the new one */
     struct object old, now;
-    struct allocation allocation;
     struct commit commit;
+    struct allocation allocation; /* the last: it is large, and not zeroed */
 };
 
 /* A zeroed one in the arena; NULL: answered. */

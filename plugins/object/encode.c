@@ -259,8 +259,11 @@ static void encode_message(const struct schema_type *t, const struct value *v, s
         if (at < n && v->items[at].field == i) {
             member = &v->items[at++];
         }
-        if (!encode_shows(f, member) || !buf_reserve(out, f->name_len + 4u)) {
+        if (!encode_shows(f, member)) {
             continue;
+        }
+        if (!buf_reserve(out, f->name_len + 4u)) {
+            return;
         }
         uint8_t *to = out->data + out->len;
         if (comma) {

@@ -1,7 +1,6 @@
 /* metadata.c - names, identities and generations. */
 #include "plugins/object/metadata.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "plugins/object/texts.h"

@@ -119,6 +119,11 @@ static bool validate_message(struct causes *c, const struct schema_type *t, cons
         const struct schema_field *f = fields + i;
         bool set = at < value_len(m) && m->items[at].field == i;
         const struct value *v = set ? &m->items[at++] : NULL;
+        if (v == NULL && old == NULL && !(f->flags & SCHEMA_FIELD_NEEDED) &&
+            (f->kind != SCHEMA_MESSAGE || f->shape != SCHEMA_ONE ||
+             (f->flags & SCHEMA_FIELD_POINTER))) {
+            continue; /* nearly always */
+        }
         const struct place *here = PLACE_FIELD(p, schema_field_name(f));
         const struct value *before = value_member(old, i);
         bool there = validate_field(c, f, v, here);
