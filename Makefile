@@ -338,7 +338,7 @@ $(B)/tests/unit/hollow-node/%: $(B)/obj/tests/unit/hollow-node/%.o $(call object
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) -lyaml -lm
 
 # The API server in the real host.
-$(B)/tests/unit/apiserver/test_provide: $(B)/obj/tests/unit/apiserver/test_provide.o $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
+$(B)/tests/unit/apiserver/test_provide $(B)/tests/unit/apiserver/test_bodies_threads: $(B)/tests/%: $(B)/obj/tests/%.o $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LIB_A)
 	$(call say,LD,$@)
 	@mkdir -p $(dir $@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(APISERVER_A) $(OBJECT_A) $(TEST_LIB_O) $(KVD_O) $(LINK_LIBS) $(TEST_LIBS) $(LIBS)

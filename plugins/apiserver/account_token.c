@@ -9,6 +9,7 @@
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/sub.h"
 #include "plugins/object/defaults.h"
+#include "plugins/object/uuid.h"
 #include "plugins/object/validate.h"
 
 /* A pod's token asked for with exactly this lifetime holds a year: many libraries never read the
@@ -32,22 +33,20 @@ static void token_answer(struct exchange *ex, struct token_request *t)
     struct apiserver *api = ex->api;
     struct jwt_claims *c = &t->claims;
     struct buf text;
-    char id[37];
-    uint8_t u[16];
-    if (!crypto_random(u, sizeof u)) {
+    char id[UUID_TEXT_BYTES];
+    uint8_t random[16];
+    if (!crypto_random(random, sizeof random)) {
         exchange_fail(ex, status_internal(&ex->arena, "no random numbers"));
         return;
     }
-    snprintf(id, sizeof id, "%02x%02x%02x%02x-%02x%02x-4%x%02x-a%x%02x-%02x%02x%02x%02x%02x%02x",
-             u[0], u[1], u[2], u[3], u[4], u[5], u[6] & 15, u[7], u[8] & 15, u[9], u[10], u[11],
-             u[12], u[13], u[14], u[15]);
+    uuid_print(random, id);
     int64_t seconds = object_int(&t->o, "spec.expirationSeconds", 3600);
     int64_t now = (int64_t)(api->host->wall_us(api->ctx) / 1000000u);
     bool ours = true;
     for (size_t i = 0; i < c->audience_count; i++) {
         ours = ours && issuer_has_audience(api->issuer, c->audiences[i]);
     }
-    c->id = slice_str(id);
+    c->id = slice_of(id, sizeof id);
     c->issuer = api->issuer->name;
     c->issued = now;
     c->not_before = now;
@@ -302,16 +301,15 @@ static bool token_prepare(struct exchange *ex, struct token_request *t)
     return true;
 }
 
-void sub_token(struct exchange *ex)
+static bool token_decode(struct exchange *ex, void *data)
 {
-    struct token_request *t = arena_zalloc(&ex->arena, sizeof *t);
-    if (t == NULL) {
-        exchange_no_memory(ex);
-        return;
-    }
-    if (!body_check_options(ex, "CreateOptions") || !body_decode(ex, &t->o)) {
-        return;
-    }
+    return body_decode(ex, &token_of(ex)->o);
+}
+
+static void token_decoded(void *data)
+{
+    struct exchange *ex = data;
+    struct token_request *t = token_of(ex);
     if (!ex->api->issuer->own_is_given && !pki_is_settled(ex->api->pki)) {
         /* Another member may have another key, and then it is this one that goes. */
         struct status s =
@@ -325,7 +323,19 @@ void sub_token(struct exchange *ex)
         !token_prepare(ex, t)) {
         return;
     }
-    ex->op = t;
     token_read(ex, SCHEMA_CORE_V1_SERVICE_ACCOUNT, ex->request.space, ex->request.name,
                token_account);
+}
+
+void sub_token(struct exchange *ex)
+{
+    struct token_request *t = arena_zalloc(&ex->arena, sizeof *t);
+    if (t == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    if (body_check_options(ex, "CreateOptions")) {
+        ex->op = t;
+        exchange_work(ex, ex->body.len, token_decode, token_decoded, ex);
+    }
 }

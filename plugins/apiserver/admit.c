@@ -116,17 +116,18 @@ static bool admit_class(struct exchange *ex, struct object *o, const struct kvp_
     return true;
 }
 
-bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_result *reads)
+bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_result *reads,
+                  const uint8_t random[ADMIT_RANDOM_BYTES])
 {
     int rc = 0;
     if (wants_account(ex, o)) {
-        rc = admit_pod_service_account(ex, o, reads++);
+        rc = admit_pod_service_account(ex, o, reads++, random);
     } else if (is_kind(o, SCHEMA_CORE_V1_POD) && admit_on(ex, ADMIT_SERVICE_ACCOUNT)) {
         rc = admit_pod_mirror(ex, o);
     }
     if (rc == 0 && is_kind(o, SCHEMA_CORE_V1_NODE) &&
         admit_on(ex, ADMIT_TAINT_NODES_BY_CONDITION)) {
-        rc = admit_node_taint(o);
+        rc = admit_node_taint(ex->api, o);
     }
     if (rc == 0 && wants_classes(ex, o)) {
         if (!is_kind(o, SCHEMA_CORE_V1_POD)) {
@@ -136,7 +137,7 @@ bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_res
     }
     if (rc == 0 && is_kind(o, SCHEMA_CORE_V1_POD) &&
         admit_on(ex, ADMIT_DEFAULT_TOLERATION_SECONDS)) {
-        rc = admit_pod_tolerations(o);
+        rc = admit_pod_tolerations(ex->api, o);
     }
     if (rc == ERR_NOMEM) {
         exchange_no_memory(ex);
@@ -150,6 +151,7 @@ int admit_update(struct exchange *ex, struct object *new, const struct object *o
         return 0;
     }
     int rc = admit_on(ex, ADMIT_PRIORITY) ? admit_pod_keep_priority(new, old) : 0;
-    return rc == 0 && admit_on(ex, ADMIT_DEFAULT_TOLERATION_SECONDS) ? admit_pod_tolerations(new)
-                                                                     : rc;
+    return rc == 0 && admit_on(ex, ADMIT_DEFAULT_TOLERATION_SECONDS)
+               ? admit_pod_tolerations(ex->api, new)
+               : rc;
 }

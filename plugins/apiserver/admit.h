@@ -3,8 +3,7 @@
  * TaintNodesByCondition; NamespaceLifecycle is in create.c.
  *
  * In three steps: reads are asked for, together with the namespace; then the object is admitted
- * with what was read; changes are admitted with the object as it was. Runs in callbacks of the
- * lane. */
+ * with what was read; changes are admitted with the object as it was. */
 #ifndef KVD_APISERVER_ADMIT_H
 #define KVD_APISERVER_ADMIT_H
 
@@ -20,13 +19,20 @@ enum admit_plugin {
 
 /* Reads the option: names joined by '+', as "ServiceAccount+Priority". False: an unknown one. */
 bool admit_parse_disabled(const char *text, uint32_t *disabled);
+/* In init: what it adds, decoded once. False: out of memory. */
+bool admit_open(struct apiserver *api);
+void admit_close(struct apiserver *api);
 /* Whether creating this object needs reads. */
 bool admit_needs_reads(const struct exchange *ex, const struct object *o);
 /* Adds the reads to a transaction. 0 or a reason. */
 int admit_ask(struct exchange *ex, const struct object *o, struct kvp_txn *txn);
-/* Admits a new object; reads: the answers to those of admit_ask, in order. False: answered. */
-bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_result *reads);
-/* Admits a change, after defaults. 0 or ERR_NOMEM. */
+/* Chance that admission of one object needs. */
+#define ADMIT_RANDOM_BYTES 5u
+/* Admits a new object; reads: the answers to those of admit_ask, in order. False: answered. May run
+ * in a step of work. */
+bool admit_create(struct exchange *ex, struct object *o, const struct kvp_op_result *reads,
+                  const uint8_t random[ADMIT_RANDOM_BYTES]);
+/* Admits a change, after defaults. 0 or ERR_NOMEM. May run in a step of work. */
 int admit_update(struct exchange *ex, struct object *new, const struct object *old);
 
 #endif

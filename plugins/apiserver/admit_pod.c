@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "plugins/apiserver/remember.h"
 #include "plugins/apiserver/stored.h"
 
 #define TOKEN_FOLDER     "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -19,15 +20,83 @@ static struct status_about admit_about(struct exchange *ex, const struct object 
     return about;
 }
 
-/* Appends an element given as JSON, which is ours and therefore good. */
-static int append_json(struct object *o, const char *list, enum schema_type_id type,
-                       const char *json)
+/* ---- what is added ------------------------------------------------------------------------- */
+
+/* Shared by all objects they were added to: never changed. */
+struct admit_parts {
+    struct arena arena;
+    struct value tolerations[2]; /* not-ready, unreachable */
+    struct value taint;
+    struct value mount, volume; /* their names are set */
+};
+
+#define TOLERATION(key)                                                \
+    "{\"key\":\"node.kubernetes.io/" key "\",\"operator\":\"Exists\"," \
+    "\"effect\":\"NoExecute\",\"tolerationSeconds\":300}"
+
+static bool part_read(struct admit_parts *parts, enum schema_type_id type, const char *json,
+                      struct value *out)
 {
-    struct value v;
-    struct value *unused;
     struct errmsg e;
-    int rc = decode_json(slice_str(json), schema_type(type), o->arena, &v, NULL, &e);
-    return rc == 0 ? object_append(o, list, v, &unused) : ERR_NOMEM;
+    return decode_json(slice_str(json), schema_type(type), &parts->arena, out, NULL, &e) == 0;
+}
+
+bool admit_open(struct apiserver *api)
+{
+    struct admit_parts *p = mem_zalloc(sizeof *p);
+    if (p == NULL) {
+        return false;
+    }
+    api->admit_parts = p;
+    arena_init(&p->arena, 0);
+    return part_read(p, SCHEMA_CORE_V1_TOLERATION, TOLERATION("not-ready"), &p->tolerations[0]) &&
+           part_read(p, SCHEMA_CORE_V1_TOLERATION, TOLERATION("unreachable"), &p->tolerations[1]) &&
+           part_read(p, SCHEMA_CORE_V1_TAINT,
+                     "{\"key\":\"node.kubernetes.io/not-ready\",\"effect\":\"NoSchedule\"}",
+                     &p->taint) &&
+           part_read(p, SCHEMA_CORE_V1_VOLUME_MOUNT,
+                     "{\"readOnly\":true,\"mountPath\":\"" TOKEN_FOLDER "\"}", &p->mount) &&
+           part_read(p, SCHEMA_CORE_V1_VOLUME,
+                     "{\"projected\":{\"sources\":[{\"serviceAccountToken\":{"
+                     "\"expirationSeconds\":3607,\"path\":\"token\"}},{\"configMap\":{\"name\":"
+                     "\"kube-root-ca.crt\",\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}]}},{"
+                     "\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{"
+                     "\"apiVersion\":\"v1\",\"fieldPath\":\"metadata.namespace\"}}]}}],"
+                     "\"defaultMode\":420}}",
+                     &p->volume);
+}
+
+void admit_close(struct apiserver *api)
+{
+    if (api->admit_parts != NULL) {
+        arena_close(&api->admit_parts->arena);
+        mem_free(api->admit_parts);
+        api->admit_parts = NULL;
+    }
+}
+
+static int append_part(struct object *o, const char *list, const struct value *part)
+{
+    struct value copy;
+    struct value *unused;
+    int rc = value_copy_shared(o->arena, part, &copy);
+    return rc == 0 ? object_append(o, list, copy, &unused) : rc;
+}
+
+/* The same of one that has a name, which is kept. */
+static int append_named(struct object *o, const char *list, enum schema_type_id type,
+                        const struct value *part, struct slice name)
+{
+    const struct schema_type *t = schema_type(type);
+    const struct schema_field *f = schema_find(t, slice_str("name"));
+    struct value copy;
+    struct value *unused;
+    int rc = value_copy_shared(o->arena, part, &copy);
+    if (rc == 0 && value_set_member(o->arena, &copy, (unsigned)(f - schema_fields(t)),
+                                    value_text(name)) == NULL) {
+        rc = ERR_NOMEM;
+    }
+    return rc == 0 ? object_append(o, list, copy, &unused) : rc;
 }
 
 /* ---- accounts ------------------------------------------------------------------------------ */
@@ -56,14 +125,14 @@ struct slice admit_pod_account(const struct object *pod)
 }
 
 /* Mounts the volume in each container of the list that has nothing there. *mounted: in some. */
-static int mount_token(struct object *pod, const char *list, const char *volume, bool *mounted)
+static int mount_token(struct object *pod, const char *list, const struct value *mount,
+                       struct slice volume, bool *mounted)
 {
     const struct schema_type *mt = schema_type(SCHEMA_CORE_V1_VOLUME_MOUNT);
     size_t n = value_len(object_get(pod, list));
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++) {
         char path[ADMIT_PATH_BYTES];
-        char json[256];
         snprintf(path, sizeof path, "%s[%zu].volumeMounts", list, i);
         const struct value *mounts = object_get(pod, path);
         bool there = false;
@@ -71,10 +140,7 @@ static int mount_token(struct object *pod, const char *list, const char *volume,
             there = value_is_text(value_find(mt, &mounts->items[k], "mountPath"), TOKEN_FOLDER);
         }
         if (!there) {
-            snprintf(json, sizeof json,
-                     "{\"name\":\"%s\",\"readOnly\":true,\"mountPath\":\"" TOKEN_FOLDER "\"}",
-                     volume);
-            rc = append_json(pod, path, SCHEMA_CORE_V1_VOLUME_MOUNT, json);
+            rc = append_named(pod, path, SCHEMA_CORE_V1_VOLUME_MOUNT, mount, volume);
             *mounted = true;
         }
     }
@@ -82,40 +148,37 @@ static int mount_token(struct object *pod, const char *list, const char *volume,
 }
 
 /* A token of its account, for an hour and again, with what is needed to reach the API server. */
-static int add_token(struct exchange *ex, struct object *pod)
+static int add_token(const struct admit_parts *parts, struct object *pod,
+                     const uint8_t random[ADMIT_RANDOM_BYTES])
 {
     static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
-    char name[sizeof TOKEN_VOLUME + 5] = TOKEN_VOLUME;
-    char json[512];
+    char text[sizeof TOKEN_VOLUME - 1 + ADMIT_RANDOM_BYTES];
     const struct schema_type *vt = schema_type(SCHEMA_CORE_V1_VOLUME);
     const struct value *volumes = object_get(pod, "spec.volumes");
-    uint8_t random[5];
+    struct slice name = slice_of(text, sizeof text);
     bool there = false;
     bool mounted = false;
-    ex->api->host->random(ex->api->ctx, random, sizeof random);
-    for (size_t i = 0; i < sizeof random; i++) {
-        name[sizeof TOKEN_VOLUME - 1 + i] = letters[random[i] % (sizeof letters - 1)];
+    memcpy(text, TOKEN_VOLUME, sizeof TOKEN_VOLUME - 1);
+    for (size_t i = 0; i < ADMIT_RANDOM_BYTES; i++) {
+        text[sizeof TOKEN_VOLUME - 1 + i] = letters[random[i] % (sizeof letters - 1)];
     }
     for (size_t i = 0; i < value_len(volumes) && !there; i++) {
         struct slice have = value_slice(value_find(vt, &volumes->items[i], "name"));
-        if (slice_starts_with(have, slice_str(TOKEN_VOLUME)) && have.len < sizeof name) {
-            snprintf(name, sizeof name, "%.*s", (int)have.len, (const char *)have.data);
+        if (slice_starts_with(have, slice_str(TOKEN_VOLUME)) && have.len <= sizeof text) {
+            name = have;
             there = true;
         }
     }
-    int rc = mount_token(pod, "spec.initContainers", name, &mounted);
-    rc = rc == 0 ? mount_token(pod, "spec.containers", name, &mounted) : rc;
+    name = arena_dup(pod->arena, name);
+    if (name.data == NULL) {
+        return ERR_NOMEM;
+    }
+    int rc = mount_token(pod, "spec.initContainers", &parts->mount, name, &mounted);
+    rc = rc == 0 ? mount_token(pod, "spec.containers", &parts->mount, name, &mounted) : rc;
     if (rc != 0 || there || !mounted) {
         return rc;
     }
-    snprintf(json, sizeof json,
-             "{\"name\":\"%s\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{"
-             "\"expirationSeconds\":3607,\"path\":\"token\"}},{\"configMap\":{\"name\":"
-             "\"kube-root-ca.crt\",\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}]}},{"
-             "\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"apiVersion\":"
-             "\"v1\",\"fieldPath\":\"metadata.namespace\"}}]}}],\"defaultMode\":420}}",
-             name);
-    return append_json(pod, "spec.volumes", SCHEMA_CORE_V1_VOLUME, json);
+    return append_named(pod, "spec.volumes", SCHEMA_CORE_V1_VOLUME, &parts->volume, name);
 }
 
 static int copy_pull_secrets(struct object *pod, const struct object *account)
@@ -130,7 +193,8 @@ static int copy_pull_secrets(struct object *pod, const struct object *account)
 }
 
 int admit_pod_service_account(struct exchange *ex, struct object *pod,
-                              const struct kvp_op_result *account)
+                              const struct kvp_op_result *account,
+                              const uint8_t random[ADMIT_RANDOM_BYTES])
 {
     struct object sa;
     struct errmsg e = {.text = ""};
@@ -146,8 +210,8 @@ int admit_pod_service_account(struct exchange *ex, struct object *pod,
                                            (const char *)name.data));
         return ERR_REFUSED;
     }
-    int rc = stored_decode(schema_type(SCHEMA_CORE_V1_SERVICE_ACCOUNT),
-                           slice_of_kvp(account->rows[0].value), 0, &ex->arena, &sa, &e);
+    int rc = remember_decode(ex, schema_type(SCHEMA_CORE_V1_SERVICE_ACCOUNT), &account->rows[0],
+                             &sa, &e);
     if (rc == ERR_INVALID) {
         exchange_fail(ex, status_internal(&ex->arena, "%s", e.text));
         return ERR_REFUSED;
@@ -160,7 +224,7 @@ int admit_pod_service_account(struct exchange *ex, struct object *pod,
     }
     bool wanted = object_bool(pod, "spec.automountServiceAccountToken",
                               object_bool(&sa, "automountServiceAccountToken", true));
-    return wanted ? add_token(ex, pod) : 0;
+    return wanted ? add_token(ex->api->admit_parts, pod, random) : 0;
 }
 
 /* ---- priorities ---------------------------------------------------------------------------- */
@@ -170,12 +234,16 @@ int admit_pod_service_account(struct exchange *ex, struct object *pod,
 static int find_class(struct exchange *ex, bool named, const struct kvp_op_result *classes,
                       struct object *out, bool *found)
 {
+    const struct schema_type *type = schema_type(SCHEMA_SCHEDULING_V1_PRIORITY_CLASS);
+    bool few = classes->row_count <= REMEMBER_GOOD;
     *found = false;
     for (size_t i = 0; i < classes->row_count; i++) {
+        const struct kvp_row *row = &classes->rows[i];
         struct object one;
         struct errmsg e = {.text = ""};
-        int rc = stored_decode(schema_type(SCHEMA_SCHEDULING_V1_PRIORITY_CLASS),
-                               slice_of_kvp(classes->rows[i].value), 0, &ex->arena, &one, &e);
+        int rc = few ? remember_decode(ex, type, row, &one, &e)
+                     : stored_decode(type, slice_of_kvp(row->value), row->mod_revision, &ex->arena,
+                                     &one, &e);
         if (rc == ERR_NOMEM) {
             return rc;
         }
@@ -270,7 +338,7 @@ static bool tolerates(const struct object *pod, const char *key)
     return false;
 }
 
-int admit_pod_tolerations(struct object *pod)
+int admit_pod_tolerations(const struct apiserver *api, struct object *pod)
 {
     static const char *const keys[] = {"node.kubernetes.io/not-ready",
                                        "node.kubernetes.io/unreachable"};
@@ -280,17 +348,13 @@ int admit_pod_tolerations(struct object *pod)
         wanted[i] = !tolerates(pod, keys[i]);
     }
     for (size_t i = 0; i < 2 && rc == 0; i++) {
-        char json[160];
-        snprintf(json, sizeof json,
-                 "{\"key\":\"%s\",\"operator\":\"Exists\",\"effect\":\"NoExecute\","
-                 "\"tolerationSeconds\":300}",
-                 keys[i]);
-        rc = wanted[i] ? append_json(pod, "spec.tolerations", SCHEMA_CORE_V1_TOLERATION, json) : 0;
+        rc =
+            wanted[i] ? append_part(pod, "spec.tolerations", &api->admit_parts->tolerations[i]) : 0;
     }
     return rc;
 }
 
-int admit_node_taint(struct object *node)
+int admit_node_taint(const struct apiserver *api, struct object *node)
 {
     static const char key[] = "node.kubernetes.io/not-ready";
     const struct schema_type *t = schema_type(SCHEMA_CORE_V1_TAINT);
@@ -301,6 +365,5 @@ int admit_node_taint(struct object *node)
             return 0;
         }
     }
-    return append_json(node, "spec.taints", SCHEMA_CORE_V1_TAINT,
-                       "{\"key\":\"node.kubernetes.io/not-ready\",\"effect\":\"NoSchedule\"}");
+    return append_part(node, "spec.taints", &api->admit_parts->taint);
 }

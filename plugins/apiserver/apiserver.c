@@ -14,6 +14,7 @@
 #include "plugins/apiserver/openapi.h"
 #include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/provide.h"
+#include "plugins/apiserver/remember.h"
 #include "plugins/apiserver/reach.h"
 #include "plugins/apiserver/serve.h"
 #include "plugins/apiserver/service.h"
@@ -119,12 +120,13 @@ static int api_init(struct kvp_ctx *ctx, const struct kvp_host *host, const void
         return KVP_INVALID;
     }
     int rc = api_open(api, e);
-    if (rc == 0 && reach_open(api) != 0) {
+    if (rc == 0 && (!admit_open(api) || reach_open(api) != 0)) {
         snprintf(e->text, sizeof e->text, "out of memory");
         provide_close(api);
         rc = KVP_NO_MEMORY;
     }
     if (rc != 0) {
+        admit_close(api);
         issuer_close(api);
         pki_close(api);
         mem_free(api);
@@ -167,6 +169,8 @@ static void api_fini(void *self)
     provide_close(api);
     reach_close(api);
     openapi_close(api);
+    remember_close(api);
+    admit_close(api);
     deadline_close(api);
     issuer_close(api);
     pki_close(api);

@@ -53,6 +53,8 @@ struct apiserver {
     struct kvp_timer *deadline_timer;
     int64_t deadline_at;
     struct openapi *openapi; /* once somebody has asked for it */
+    struct remember *remember;
+    struct admit_parts *admit_parts;
 };
 
 static inline struct slice slice_of_kvp(struct kvp_bytes b)

@@ -94,7 +94,6 @@ static int bind_merge(struct object *pod, const struct object *binding, const ch
 static bool bind_make(struct update *u, const struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
-    int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
     struct condition scheduled = {.type = "PodScheduled", .status = "True"};
     if (!bind_check_pod(ex, &u->given, old)) {
         return false;
@@ -104,7 +103,7 @@ static bool bind_make(struct update *u, const struct object *old, struct object 
         rc == 0 ? object_set_text(new, "spec.nodeName", object_text(&u->given, "target.name")) : rc;
     rc = rc == 0 ? bind_merge(new, &u->given, "metadata.annotations") : rc;
     rc = rc == 0 ? bind_merge(new, &u->given, "metadata.labels") : rc;
-    rc = rc == 0 ? condition_set(new, &scheduled, now) : rc;
+    rc = rc == 0 ? condition_set(new, &scheduled, u->seconds) : rc;
     if (rc != 0) {
         exchange_no_memory(ex);
         return false;
@@ -128,21 +127,32 @@ static void bind_run(struct exchange *ex, struct update *u)
     }
 }
 
-void sub_bind(struct exchange *ex)
+static bool bind_decode(struct exchange *ex, void *data)
 {
-    struct update *u = update_new(ex);
-    if (u != NULL && body_check_options(ex, "CreateOptions") && body_decode(ex, &u->given) &&
-        sub_check_name(ex, &u->given, "Binding")) {
-        bind_run(ex, u);
+    struct update *u = data;
+    return body_decode(ex, &u->given);
+}
+
+static void bind_decoded(void *data)
+{
+    struct update *u = data;
+    if (sub_check_name(u->ex, &u->given, "Binding")) {
+        bind_run(u->ex, u);
     }
 }
 
-void sub_bind_legacy(struct exchange *ex)
+void sub_bind(struct exchange *ex)
 {
     struct update *u = update_new(ex);
-    if (u == NULL || !body_check_options(ex, "CreateOptions") || !body_decode(ex, &u->given)) {
-        return;
+    if (u != NULL && body_check_options(ex, "CreateOptions")) {
+        exchange_work(ex, ex->body.len, bind_decode, bind_decoded, u);
     }
+}
+
+static void bind_legacy_decoded(void *data)
+{
+    struct update *u = data;
+    struct exchange *ex = u->ex;
     ex->request.name = object_text(&u->given, "metadata.name");
     if (ex->request.name.len == 0) {
         exchange_fail(ex, status_bad_request(&ex->arena, "Name parameter required."));
@@ -154,4 +164,12 @@ void sub_bind_legacy(struct exchange *ex)
     ex->request.resource = slice_str("pods");
     ex->request.sub = slice_str("binding");
     bind_run(ex, u);
+}
+
+void sub_bind_legacy(struct exchange *ex)
+{
+    struct update *u = update_new(ex);
+    if (u != NULL && body_check_options(ex, "CreateOptions")) {
+        exchange_work(ex, ex->body.len, bind_decode, bind_legacy_decoded, u);
+    }
 }

@@ -8,6 +8,8 @@
 #include "plugins/object/yamljson.h"
 
 #define BODY_SHOWN_BYTES 30u /* of a body that is no object */
+/* Bytes of JSON that one of protobuf may well stand for. */
+#define BODY_PROTOBUF_GROWTH 8u
 
 static bool is(struct slice s, const char *text)
 {
@@ -54,6 +56,10 @@ static bool body_check_kind(struct exchange *ex, struct slice json, struct slice
     struct slice api_version;
     struct slice want = object_api_version(type, &ex->arena);
     int rc = decode_type_meta(json, &ex->arena, &api_version, kind, &e);
+    if (rc == ERR_NOMEM) {
+        exchange_no_memory(ex);
+        return false;
+    }
     if (rc != 0) {
         body_refuse(ex, ex->request.version, slice_of("", 0), e.text);
         return false;
@@ -84,6 +90,15 @@ static bool body_check_kind(struct exchange *ex, struct slice json, struct slice
         return false;
     }
     return true;
+}
+
+/* The same of one that was decoded as what is wanted, when it says what it is. */
+static bool body_is_wanted(struct exchange *ex, const struct object *o)
+{
+    struct slice want = object_api_version(o->type, &ex->arena);
+    return (o->type->flags & SCHEMA_TYPE_TYPED) &&
+           is(object_text(o, "kind"), schema_type_name(o->type)) &&
+           slice_eq(object_text(o, "apiVersion"), want);
 }
 
 bool body_report(struct exchange *ex, const struct decode_report *report)
@@ -125,13 +140,23 @@ static const struct schema_type *body_enveloped_type(const struct protobuf_envel
     return schema_find_kind(group, version, p->kind);
 }
 
+static bool body_is_protobuf(const struct exchange *ex)
+{
+    return ex->body.len > 0 && media_body(ex->content_type) == MEDIA_BODY_PROTOBUF;
+}
+
+size_t body_translate_bytes(const struct exchange *ex)
+{
+    return body_is_protobuf(ex) ? ex->body.len * BODY_PROTOBUF_GROWTH : 0;
+}
+
 bool body_translate(struct exchange *ex)
 {
     struct protobuf_envelope p;
     struct errmsg e = {.text = ""};
     struct object o = {.arena = &ex->arena};
     struct buf json;
-    if (ex->body.len == 0 || media_body(ex->content_type) != MEDIA_BODY_PROTOBUF) {
+    if (!body_is_protobuf(ex)) {
         return true;
     }
     int rc = protobuf_open(buf_slice(&ex->body), &p, &e);
@@ -209,16 +234,20 @@ bool body_decode(struct exchange *ex, struct object *out)
     struct slice text = buf_slice(&ex->body);
     if (form == MEDIA_BODY_YAML) {
         int rc = yaml_to_json(text, &ex->arena, &json, &twins, &e);
+        if (rc == ERR_NOMEM) {
+            exchange_no_memory(ex);
+            goto out;
+        }
         if (rc != 0) {
             body_refuse(ex, ex->request.version, slice_of("", 0), e.text);
             goto out;
         }
         text = buf_slice(&json);
     }
-    if (!body_check_kind(ex, text, &kind)) {
-        goto out;
-    }
     int rc = object_decode(out, request_body_type(&ex->request), &ex->arena, text, &report, &e);
+    if (!(rc == 0 && body_is_wanted(ex, out)) && !body_check_kind(ex, text, &kind)) {
+        goto out; /* whatever else is wrong with it */
+    }
     if (rc == 0 && twins.data != NULL) {
         rc = decode_report_add(&report, &ex->arena, twins);
     }

@@ -1,4 +1,4 @@
-/* body.h - the objects that requests carry. */
+/* body.h - the objects that requests carry. All of these may run in a step of work. */
 #ifndef KVD_APISERVER_BODY_H
 #define KVD_APISERVER_BODY_H
 
@@ -8,6 +8,8 @@
 /* Turns a body in protobuf into the JSON it stands for, so that all verbs see JSON or YAML; others
  * stay as they are. False: the answer has been given. */
 bool body_translate(struct exchange *ex);
+/* For exchange_work: how large the work of it is. */
+size_t body_translate_bytes(const struct exchange *ex);
 /* Decodes the body as an object of the request's kind, JSON or YAML, as strict as fieldValidation
  * says, and puts it into the request's namespace. False: the answer has been given. */
 bool body_decode(struct exchange *ex, struct object *out);

@@ -1,7 +1,7 @@
 /* carrier_http.c - answers to HTTP clients. */
 #include "plugins/apiserver/carrier.h"
 
-#include <stdio.h>
+#include "plugins/object/uuid.h"
 
 /* http_write takes a piece of any size when it is idle; a page of a list, which is what follows
  * each other without end, is to be one. */
@@ -33,7 +33,8 @@ static bool http_respond(struct exchange *ex, int code, const char *content_type
     if (ex->location.len > 0) {
         headers[n++] = http_pair("location", ex->location);
     }
-    for (size_t i = 0; i < ex->warning_count; i++) {
+    /* Of work that is away they are not known yet. */
+    for (size_t i = 0; !ex->work.away && i < ex->warning_count; i++) {
         headers[n++] = http_pair("warning", ex->warnings[i]);
     }
     return ex->api->host->http_respond(ex->peer, (uint32_t)code, headers, n) == 0;
@@ -112,17 +113,14 @@ static bool http_is_human(struct slice user_agent)
 /* The caller's, when it is not too long to be told back, or a new one. */
 static void http_set_audit_id(struct exchange *ex)
 {
-    char text[37];
-    uint8_t u[16];
+    char text[UUID_TEXT_BYTES];
+    uint8_t random[16];
     if (ex->audit_id.len > 0 && ex->audit_id.len <= CARRIER_AUDIT_BYTES_MAX) {
         return;
     }
-    ex->api->host->random(ex->api->ctx, u, sizeof u);
-    snprintf(text, sizeof text,
-             "%02x%02x%02x%02x-%02x%02x-4%x%02x-a%x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
-             u[3], u[4], u[5], u[6] & 15, u[7], u[8] & 15, u[9], u[10], u[11], u[12], u[13], u[14],
-             u[15]);
-    struct slice copy = arena_dup(&ex->arena, slice_str(text));
+    ex->api->host->random(ex->api->ctx, random, sizeof random);
+    uuid_print(random, text);
+    struct slice copy = arena_dup(&ex->arena, slice_of(text, sizeof text));
     ex->audit_id = copy.data == NULL ? slice_of("", 0) : copy;
 }
 

@@ -8,6 +8,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <time.h>
 
 /* Clocks of clients may be a little behind. */
 #define CERT_EARLY_SECONDS 300
@@ -160,6 +161,19 @@ bool cert_fits(struct slice cert_pem, const struct crypto_key *key, struct slice
               (names == NULL || cert_has_names(cert, names));
     X509_free(cert);
     X509_free(ca);
+    ERR_clear_error();
+    return ok;
+}
+
+bool cert_end(struct slice cert_pem, int64_t *out)
+{
+    X509 *cert = cert_read(cert_pem);
+    struct tm tm;
+    bool ok = cert != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1;
+    if (ok) {
+        *out = (int64_t)timegm(&tm);
+    }
+    X509_free(cert);
     ERR_clear_error();
     return ok;
 }

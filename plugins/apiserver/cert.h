@@ -28,6 +28,8 @@ int cert_make(const struct cert_wanted *w, const struct crypto_key *key, struct 
  * valid until `until` at least. */
 bool cert_fits(struct slice cert, const struct crypto_key *key, struct slice ca, const char *names,
                int64_t until);
+/* When the first certificate of a PEM text ends, in seconds since 1970. False: it is none. */
+bool cert_end(struct slice cert, int64_t *out);
 /* Whether the first certificate of a PEM text is of this key. */
 bool cert_is_of(struct slice cert, const struct crypto_key *key);
 

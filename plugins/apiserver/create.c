@@ -5,8 +5,10 @@
 #include <inttypes.h>
 
 #include "plugins/apiserver/admit.h"
+#include "plugins/apiserver/answer.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
+#include "plugins/apiserver/remember.h"
 #include "plugins/apiserver/service.h"
 #include "plugins/object/defaults.h"
 #include "plugins/object/metadata.h"
@@ -20,13 +22,19 @@
 
 struct create {
     struct exchange *ex;
+    size_t bytes;         /* of what is worked on */
     struct object object; /* wanted */
-    bool generated;       /* the name is */
+    bool decoded;         /* object is */
+    bool admitted;
+    bool generated; /* the name is */
     unsigned tries;
-    int64_t space_revision; /* 0 = no namespace to look at */
-    struct object now;      /* what this try stores */
-    struct allocation allocation;
+    int64_t space_revision;            /* 0 = no namespace to look at */
+    const struct kvp_op_result *reads; /* of admission */
+    struct metadata_facts facts;
+    uint8_t random[ADMIT_RANDOM_BYTES];
+    struct object now; /* what this try stores */
     struct commit commit;
+    struct allocation allocation; /* the last: it is large, and not zeroed */
 };
 
 static void create_try(struct create *c);
@@ -50,8 +58,7 @@ static bool create_check_space(struct create *c, const struct kvp_row *row)
         exchange_fail(ex, status_not_found(&ex->arena, &about));
         return false;
     }
-    int rc = stored_decode(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of_kvp(row->value),
-                           row->mod_revision, &ex->arena, &space, &e);
+    int rc = remember_decode(ex, schema_type(SCHEMA_CORE_V1_NAMESPACE), row, &space, &e);
     if (rc != 0) {
         exchange_fail(ex, status_internal(&ex->arena, "%s", e.text));
         return false;
@@ -81,6 +88,40 @@ static bool create_check_space(struct create *c, const struct kvp_row *row)
     return false;
 }
 
+static bool create_keep_rows(struct arena *a, struct kvp_op_result *op)
+{
+    struct kvp_row *rows = arena_alloc(a, op->row_count * sizeof *rows);
+    for (size_t i = 0; rows != NULL && i < op->row_count; i++) {
+        struct slice value = arena_dup(a, slice_of_kvp(op->rows[i].value));
+        rows[i] = (struct kvp_row){.value = kvp_of_slice(value),
+                                   .mod_revision = op->rows[i].mod_revision};
+        if (value.data == NULL) {
+            return false;
+        }
+    }
+    op->rows = rows;
+    return rows != NULL;
+}
+
+/* What was read is needed until the object is admitted: in this callback, or later. False: out of
+ * memory. */
+static bool create_keep_reads(struct create *c, size_t count)
+{
+    struct arena *a = &c->ex->arena;
+    if (c->bytes <= EXCHANGE_INLINE_BYTES_MAX) {
+        return true;
+    }
+    struct kvp_op_result *reads = arena_alloc(a, count * sizeof *reads);
+    for (size_t i = 0; reads != NULL && i < count; i++) {
+        reads[i] = c->reads[i];
+        if (!create_keep_rows(a, &reads[i])) {
+            return false;
+        }
+    }
+    c->reads = reads;
+    return reads != NULL;
+}
+
 static void create_read_answer(void *data, const struct kvp_result *r,
                                const struct kvp_txn_result *t)
 {
@@ -97,8 +138,11 @@ static void create_read_answer(void *data, const struct kvp_result *r,
         }
         reads++;
     }
-    if (admit_create(ex, &c->object, reads)) {
+    c->reads = reads;
+    if (create_keep_reads(c, t->count - (size_t)(reads - t->ops))) {
         create_try(c);
+    } else {
+        exchange_no_memory(ex);
     }
 }
 
@@ -106,8 +150,7 @@ static void create_space_answer(void *data, const struct kvp_result *r, const st
 {
     struct create *c = data;
     if (exchange_back_well(c->ex, r) &&
-        create_check_space(c, rows->count > 0 ? &rows->rows[0] : NULL) &&
-        admit_create(c->ex, &c->object, NULL)) {
+        create_check_space(c, rows->count > 0 ? &rows->rows[0] : NULL)) {
         create_try(c);
     }
 }
@@ -157,7 +200,7 @@ static void create_committed(struct commit *commit, enum commit_end end, int64_t
     struct exchange *ex = c->ex;
     struct status_about about = create_about(c);
     if (end == COMMIT_DONE) {
-        answer_stored(ex, 201, commit->value, ex->query.dry_run ? 0 : revision);
+        answer_value(ex, 201, commit->value, ex->query.dry_run ? 0 : revision);
         return;
     }
     c->tries++;
@@ -178,9 +221,10 @@ static void create_committed(struct commit *commit, enum commit_end end, int64_t
     }
 }
 
-static void create_commit(struct create *c)
+/* The bytes to be stored. */
+static bool create_encode(struct exchange *ex, void *data)
 {
-    struct exchange *ex = c->ex;
+    struct create *c = data;
     struct object *o = &c->now;
     struct commit *commit = &c->commit;
     struct buf text;
@@ -199,82 +243,142 @@ static void create_commit(struct create *c)
     buf_close(&text);
     if (commit->value.data == NULL || commit->key.data == NULL || commit->owner.data == NULL) {
         exchange_no_memory(ex);
-        return;
+        return false;
     }
-    commit_run(commit);
+    return true;
 }
 
-/* Gives the object its identity, checks it and writes it. */
-static void create_try(struct create *c)
+static void create_write(void *data)
 {
-    struct exchange *ex = c->ex;
+    struct create *c = data;
+    commit_run(&c->commit);
+}
+
+/* Admits the object, gives it its identity and checks it. */
+static bool create_make(struct exchange *ex, void *data)
+{
+    struct create *c = data;
     struct object *o = &c->now;
-    struct metadata_facts facts;
-    facts.now_seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
-    ex->api->host->random(ex->api->ctx, facts.random, sizeof facts.random);
-    struct causes *causes = arena_alloc(&ex->arena, sizeof *causes);
-    int rc = causes == NULL ? ERR_NOMEM : object_copy(&c->object, &ex->arena, o);
-    rc = rc == 0 ? metadata_prepare_create(o, &facts) : rc;
-    if (rc == 0) {
-        causes_init(causes, &ex->arena);
-        rc = service_complete(&ex->api->ranges, o, causes);
+    if (!c->admitted && !admit_create(ex, &c->object, c->reads, c->random)) {
+        return false;
     }
+    c->admitted = true;
+    struct causes causes; /* what is told of them is written at once */
+    int rc = 0;
+    if ((c->generated || o->type == schema_type(SCHEMA_CORE_V1_SERVICE))) {
+        rc = object_copy(&c->object, &ex->arena, o);
+    } else {
+        *o = c->object; /* the next try makes the same changes to it again */
+    }
+    rc = rc == 0 ? metadata_prepare_create(o, &c->facts) : rc;
+    causes_init(&causes, &ex->arena);
+    rc = rc == 0 ? service_complete(&ex->api->ranges, o, &causes) : rc;
     if (rc != 0) {
         exchange_no_memory(ex);
-        return;
+        return false;
     }
-    validate_create(o, causes);
-    if (causes->failed) {
+    validate_create(o, &causes);
+    if (causes.failed) {
         exchange_no_memory(ex);
-    } else if (causes->count > 0) {
+        return false;
+    }
+    if (causes.count > 0) {
         exchange_fail(ex, status_invalid(&ex->arena, ex->request.group,
                                          slice_str(schema_type_name(o->type)),
-                                         object_text(o, "metadata.name"), causes));
-    } else if (service_allocate(ex, &c->allocation, o, NULL)) {
-        create_commit(c);
+                                         object_text(o, "metadata.name"), &causes));
+        return false;
+    }
+    return true;
+}
+
+static void create_made(void *data)
+{
+    struct create *c = data;
+    if (service_allocate(c->ex, &c->allocation, &c->now, NULL)) {
+        exchange_work(c->ex, c->bytes, create_encode, create_write, c);
     }
 }
 
-void create_object(struct exchange *ex, struct object *o)
+static void create_try(struct create *c)
 {
-    struct create *c = arena_zalloc(&ex->arena, sizeof *c);
-    if (c == NULL) {
-        exchange_no_memory(ex);
-        return;
+    const struct apiserver *api = c->ex->api;
+    uint8_t random[sizeof c->facts.random + sizeof c->random];
+    api->host->random(api->ctx, random, sizeof random);
+    memcpy(c->facts.random, random, sizeof c->facts.random);
+    memcpy(c->random, random + sizeof c->facts.random, sizeof c->random);
+    c->facts.now_seconds = (int64_t)(api->host->wall_us(api->ctx) / 1000000u);
+    exchange_work(c->ex, c->bytes, create_make, create_made, c);
+}
+
+/* Reads what the client sent, and fills in what every object of its kind has. */
+static bool create_prepare(struct exchange *ex, void *data)
+{
+    struct create *c = data;
+    struct object *o = &c->object;
+    if (!c->decoded && !body_decode(ex, o)) {
+        return false;
     }
-    c->ex = ex;
-    c->object = *o;
+    if (!c->decoded && object_text(o, "metadata.resourceVersion").len > 0) {
+        exchange_fail(
+            ex, status_unclassed(&ex->arena,
+                                 "resourceVersion should not be set on objects to be created"));
+        return false;
+    }
     c->now = *o;
     c->generated =
         object_text(o, "metadata.name").len == 0 && object_text(o, "metadata.generateName").len > 0;
-    if (!body_dedupe_owners(ex, &c->object, true)) {
-        return;
+    if (!body_dedupe_owners(ex, o, true)) {
+        return false;
     }
-    int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
-    strategy_reset(&c->object);
-    int rc = object_default(&c->object);
-    rc = rc == 0 ? managed_update(&c->object, NULL, ex->manager, ex->request.sub, now) : rc;
-    rc = rc == 0 ? strategy_create(&c->object) : rc;
+    strategy_reset(o);
+    int rc = object_default(o);
+    rc = rc == 0 ? managed_update(o, NULL, ex->manager, ex->request.sub, c->facts.now_seconds) : rc;
+    rc = rc == 0 ? strategy_create(o) : rc;
     if (rc != 0) {
         exchange_no_memory(ex);
-    } else if (ex->request.space.len > 0 || admit_needs_reads(ex, &c->object)) {
+        return false;
+    }
+    return true;
+}
+
+static void create_prepared(void *data)
+{
+    struct create *c = data;
+    if (c->ex->request.space.len > 0 || admit_needs_reads(c->ex, &c->object)) {
         create_read(c);
-    } else if (admit_create(ex, &c->object, NULL)) {
+    } else {
         create_try(c);
     }
 }
 
+/* o NULL: it is in the body. */
+static void create_begin(struct exchange *ex, const struct object *o)
+{
+    struct create *c = arena_alloc(&ex->arena, sizeof *c);
+    if (c == NULL) {
+        exchange_no_memory(ex);
+        return;
+    }
+    memset(c, 0, offsetof(struct create, allocation));
+    allocation_init(&c->allocation);
+    c->ex = ex;
+    c->bytes = ex->body.len;
+    c->decoded = o != NULL;
+    if (o != NULL) {
+        c->object = *o;
+    }
+    c->facts.now_seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    exchange_work(ex, c->bytes, create_prepare, create_prepared, c);
+}
+
+void create_object(struct exchange *ex, struct object *o)
+{
+    create_begin(ex, o);
+}
+
 void verb_create(struct exchange *ex)
 {
-    struct object o;
-    if (!body_check_options(ex, "CreateOptions") || !body_decode(ex, &o)) {
-        return;
+    if (body_check_options(ex, "CreateOptions")) {
+        create_begin(ex, NULL);
     }
-    if (object_text(&o, "metadata.resourceVersion").len > 0) {
-        exchange_fail(
-            ex, status_unclassed(&ex->arena,
-                                 "resourceVersion should not be set on objects to be created"));
-        return;
-    }
-    create_object(ex, &o);
 }

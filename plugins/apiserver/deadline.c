@@ -89,8 +89,7 @@ static void deadline_fire(void *data)
             (struct exchange *)((char *)first - offsetof(struct exchange, deadline));
         heap_remove(&api->deadlines, first);
         if (!ex->answered) {
-            exchange_fail(ex, status_timeout(&ex->arena, "request did not complete within the "
-                                                         "allotted timeout"));
+            exchange_late(ex);
         }
     }
     deadline_arm(api);

@@ -25,19 +25,23 @@ static void evict_done(struct removal *rm, bool missing, int64_t revision)
     }
 }
 
-void sub_evict(struct exchange *ex)
-{
+struct evict {
+    struct removal removal;
     struct object eviction;
-    struct removal *rm = arena_zalloc(&ex->arena, sizeof *rm);
-    if (rm == NULL) {
-        exchange_no_memory(ex);
-        return;
-    }
-    if (!body_check_options(ex, "CreateOptions") || !body_decode(ex, &eviction) ||
-        !sub_check_name(ex, &eviction, "Eviction")) {
-        return;
-    }
-    const struct value *given = object_get(&eviction, "deleteOptions");
+};
+
+static bool evict_decode(struct exchange *ex, void *data)
+{
+    struct evict *v = data;
+    return body_decode(ex, &v->eviction) && sub_check_name(ex, &v->eviction, "Eviction");
+}
+
+static void evict_decoded(void *data)
+{
+    struct evict *v = data;
+    struct removal *rm = &v->removal;
+    struct exchange *ex = rm->ex;
+    const struct value *given = object_get(&v->eviction, "deleteOptions");
     struct object options = {.type = schema_type(SCHEMA_META_V1_DELETE_OPTIONS),
                              .arena = &ex->arena};
     if (given != NULL) {
@@ -48,5 +52,16 @@ void sub_evict(struct exchange *ex)
         rm->mark = evict_mark;
         rm->done = evict_done;
         removal_run_named(rm);
+    }
+}
+
+void sub_evict(struct exchange *ex)
+{
+    struct evict *v = arena_zalloc(&ex->arena, sizeof *v);
+    if (v == NULL) {
+        exchange_no_memory(ex);
+    } else if (body_check_options(ex, "CreateOptions")) {
+        v->removal.ex = ex;
+        exchange_work(ex, ex->body.len, evict_decode, evict_decoded, v);
     }
 }

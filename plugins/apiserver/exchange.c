@@ -23,6 +23,7 @@ struct exchange *exchange_new(struct apiserver *api, const struct carrier *carri
     arena_init(&ex->arena, EXCHANGE_BYTES_MAX);
     buf_init(&ex->body);
     buf_init(&ex->out);
+    buf_init(&ex->work.body);
     return ex;
 }
 
@@ -33,6 +34,7 @@ static void exchange_free_when_done(struct exchange *ex)
         arena_close(&ex->arena);
         buf_close(&ex->body);
         buf_close(&ex->out);
+        buf_close(&ex->work.body);
         mem_free(ex);
     }
 }
@@ -40,7 +42,7 @@ static void exchange_free_when_done(struct exchange *ex)
 void exchange_closed(struct exchange *ex)
 {
     ex->peer = NULL;
-    if (ex->gone != NULL) {
+    if (ex->gone != NULL && !ex->work.away) { /* else work_back tells it */
         ex->gone(ex);
     }
     exchange_free_when_done(ex);
@@ -196,9 +198,12 @@ void exchange_writable(struct exchange *ex)
     }
 }
 
-/* A body of two parts. */
-static void exchange_answer_all(struct exchange *ex, int code, const char *content_type,
-                                struct slice body, const char *tail)
+/* How an answer is given, whose body has two parts. */
+typedef void exchange_say_fn(struct exchange *ex, int code, const char *content_type,
+                             struct slice body, const char *tail);
+
+static void exchange_say(struct exchange *ex, int code, const char *content_type, struct slice body,
+                         const char *tail)
 {
     if (ex->peer != NULL && ex->answered && !ex->last) {
         exchange_break_off(ex); /* a stream has begun: no more can be said */
@@ -209,6 +214,7 @@ static void exchange_answer_all(struct exchange *ex, int code, const char *conte
     }
     buf_clear(&ex->out);
     ex->sent = 0;
+    buf_reserve(&ex->out, body.len + 1);
     if (!ex->head && (!buf_append_slice(&ex->out, body) || !buf_append_str(&ex->out, tail))) {
         exchange_break_off(ex);
         return;
@@ -217,30 +223,71 @@ static void exchange_answer_all(struct exchange *ex, int code, const char *conte
     exchange_pump(ex);
 }
 
-void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
+/* Of a step of work that is away. */
+static void exchange_lay_ready(struct exchange *ex, int code, const char *content_type,
+                               struct slice body, const char *tail)
 {
-    exchange_answer_all(ex, code, content_type, body, "");
+    struct exchange_work *w = &ex->work;
+    if (!w->answers) {
+        w->answers = true;
+        w->code = code;
+        w->content_type = content_type;
+        buf_append_slice(&w->body, body);
+        buf_append_str(&w->body, tail);
+    }
 }
 
-void exchange_json(struct exchange *ex, int code, struct slice body)
+/* Whoever asks this is on the lane while nothing is away, or in the step that is. */
+static exchange_say_fn *exchange_way(const struct exchange *ex)
+{
+    return ex->work.away ? exchange_lay_ready : exchange_say;
+}
+
+void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
+{
+    exchange_way(ex)(ex, code, content_type, body, "");
+}
+
+static void exchange_say_json(struct exchange *ex, int code, struct slice body,
+                              exchange_say_fn *say)
 {
     bool pretty = (ex->pretty || ex->media.pretty) && body.len <= PRETTY_BYTES_MAX;
     struct buf laid_out;
     buf_init(&laid_out);
     pretty = pretty && pretty_print(body, &laid_out) && !laid_out.failed;
     /* Go's encoder ends compact texts with a line, and only those. */
-    exchange_answer_all(ex, code, "application/json", pretty ? buf_slice(&laid_out) : body,
-                        pretty || !ex->carrier->speaks_http ? "" : "\n");
+    say(ex, code, "application/json", pretty ? buf_slice(&laid_out) : body,
+        pretty || !ex->carrier->speaks_http ? "" : "\n");
     buf_close(&laid_out);
+}
+
+void exchange_json(struct exchange *ex, int code, struct slice body)
+{
+    exchange_say_json(ex, code, body, exchange_way(ex));
+}
+
+static void exchange_say_status(struct exchange *ex, const struct status *s, exchange_say_fn *say)
+{
+    struct buf b;
+    buf_init(&b);
+    status_print(s, &b);
+    exchange_say_json(ex, s->code, b.failed ? slice_of("", 0) : buf_slice(&b), say);
+    buf_close(&b);
 }
 
 void exchange_fail(struct exchange *ex, struct status s)
 {
-    struct buf b;
-    buf_init(&b);
-    status_print(&s, &b);
-    exchange_json(ex, s.code, b.failed ? slice_of("", 0) : buf_slice(&b));
-    buf_close(&b);
+    exchange_say_status(ex, &s, exchange_way(ex));
+}
+
+void exchange_late(struct exchange *ex)
+{
+    struct arena memory; /* the exchange's own may be away */
+    arena_init(&memory, 0);
+    struct status s =
+        status_timeout(&memory, "request did not complete within the allotted timeout");
+    exchange_say_status(ex, &s, exchange_say);
+    arena_close(&memory);
 }
 
 void exchange_no_memory(struct exchange *ex)
@@ -259,6 +306,75 @@ void exchange_no_path(struct exchange *ex)
                        .message = slice_str("the server could not find the requested resource")};
     exchange_fail(ex, s);
 }
+
+/* ---- work ---------------------------------------------------------------------------------- */
+
+/* What a step has laid ready. Its bytes are not copied: they may be megabytes. */
+static void work_answer(struct exchange *ex)
+{
+    struct exchange_work *w = &ex->work;
+    if (w->body.failed) {
+        exchange_no_memory(ex);
+    } else if (exchange_respond(ex, w->code, w->content_type)) {
+        if (!ex->head) {
+            buf_close(&ex->out);
+            ex->out = w->body;
+            buf_init(&w->body);
+        }
+        ex->sent = 0;
+        ex->last = true;
+        exchange_pump(ex);
+    }
+}
+
+static void work_away(void *data)
+{
+    struct exchange *ex = data;
+    ex->work.good = ex->work.step(ex, ex->work.data);
+}
+
+static void work_back(void *data, int canceled)
+{
+    struct exchange *ex = data;
+    struct exchange_work *w = &ex->work;
+    w->away = false;
+    if (ex->peer == NULL && ex->gone != NULL) {
+        ex->gone(ex);
+    }
+    if (!exchange_back(ex)) {
+        return;
+    }
+    if (canceled) {
+        exchange_fail(ex, exchange_status(ex, KVP_CANCELED, ""));
+    } else if (w->good) {
+        w->then(w->data);
+    } else {
+        work_answer(ex);
+    }
+}
+
+void exchange_work(struct exchange *ex, size_t bytes, bool (*step)(struct exchange *ex, void *data),
+                   void (*then)(void *data), void *data)
+{
+    if (bytes <= EXCHANGE_INLINE_BYTES_MAX) {
+        if (step(ex, data)) {
+            then(data);
+        }
+        return;
+    }
+    ex->work.step = step;
+    ex->work.then = then;
+    ex->work.data = data;
+    ex->work.away = true;
+    exchange_call(ex);
+    int reason = ex->api->host->offload(ex->api->ctx, work_away, work_back, ex);
+    if (reason != 0) {
+        ex->work.away = false;
+        exchange_not_called(ex, reason);
+    }
+}
+
+/* ---- streams ------------------------------------------------------------------------------- */
 
 void exchange_stream(struct exchange *ex, const char *content_type)
 {

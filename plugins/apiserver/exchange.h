@@ -5,7 +5,9 @@
  * it has called back. Store calls are counted (exchange_call before, exchange_back first thing in
  * the callback). An answer is given once; what the client does not read yet waits in `out`.
  *
- * All of it runs in callbacks of the plugin's lane. */
+ * All of it runs in callbacks of the plugin's lane, but for steps of work on something large
+ * (exchange_work): while one is away, on a thread of the pool, it has the exchange's arena, body,
+ * request, warnings and `op`, and the lane has the rest. */
 #ifndef KVD_APISERVER_EXCHANGE_H
 #define KVD_APISERVER_EXCHANGE_H
 
@@ -20,6 +22,23 @@
 
 /* Warning headers of one answer; more would only make it larger. */
 #define EXCHANGE_WARNINGS_MAX 16u
+
+/* Work on more than so many bytes is not done on the lane: decoding, checking and writing an object
+ * of this size takes some milliseconds. */
+#define EXCHANGE_INLINE_BYTES_MAX (32u * 1024u)
+
+/* One step of work: see exchange_work. */
+struct exchange_work {
+    bool (*step)(struct exchange *ex, void *data);
+    void (*then)(void *data);
+    void *data;
+    bool away;    /* it is not on the lane; only the lane writes this */
+    bool good;    /* what step returned */
+    bool answers; /* an answer was laid ready: */
+    int code;
+    const char *content_type;
+    struct buf body;
+};
 
 struct exchange {
     struct apiserver *api;
@@ -58,6 +77,7 @@ struct exchange {
     size_t warning_bytes; /* of all of them */
     unsigned calls;       /* store calls that have not called back */
     void *op;             /* of the verb, in the arena */
+    struct exchange_work work;
     /* Streams: all of out was taken; the client is gone. NULL = not a stream. */
     void (*drained)(struct exchange *ex);
     void (*gone)(struct exchange *ex);
@@ -86,12 +106,24 @@ bool exchange_back_well(struct exchange *ex, const struct kvp_result *r);
 /* What a reason of the store means for a client. */
 struct status exchange_status(struct exchange *ex, int reason, const char *text);
 
+/* Does a step of work on something of about so many bytes, then goes on with then(data) when the
+ * step returned true, or is through when it returned false and has answered. What is small is done
+ * at once. For what is large the step runs on a thread of the pool: there it may use the exchange's
+ * arena and what it was given, and call no function of the host; answers it gives (exchange_fail,
+ * exchange_json, ...) and warnings are laid ready and given when it is back. Meanwhile the client
+ * may leave or be told that it took too long: then `then` is not called. One step at a time; not in
+ * a step. */
+void exchange_work(struct exchange *ex, size_t bytes, bool (*step)(struct exchange *ex, void *data),
+                   void (*then)(void *data), void *data);
+
 /* Answers. The first one counts, later ones are dropped; while a stream is under way they break it
  * off. */
 void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body);
 void exchange_json(struct exchange *ex, int code, struct slice body);
 void exchange_fail(struct exchange *ex, struct status s);
 void exchange_no_memory(struct exchange *ex);
+/* At its deadline: also while work is away. */
+void exchange_late(struct exchange *ex);
 /* Nothing is there: 404 as text for HTTP clients. */
 void exchange_no_path(struct exchange *ex);
 /* A header of its own for the answer to come; the text is copied, and cut when it is long. */

@@ -12,6 +12,8 @@
 
 /* Entries of one object made by updates; the oldest beyond these become one. */
 #define MANAGED_UPDATES_MAX 10u
+/* What a set takes as a text, as a rule. */
+#define MANAGED_FIELDS_BYTES 1024u
 
 struct diff {
     struct arena *a;
@@ -32,8 +34,7 @@ static bool set_has_self(const struct value *node)
 /* A child, made when it is not there; NULL: out of memory. */
 static struct value *set_child(struct diff *d, struct value *node, struct slice key)
 {
-    struct value *child = value_map_get(node, key);
-    child = child != NULL ? child : value_map_set(d->a, node, key, value_empty(VALUE_MAP));
+    struct value *child = value_map_reach(d->a, node, key, value_empty(VALUE_MAP));
     d->failed = d->failed || child == NULL;
     return child;
 }
@@ -315,6 +316,7 @@ static int entry_set_fields(struct object *o, struct value *entry, const struct 
 {
     struct buf b;
     buf_init(&b);
+    buf_reserve(&b, MANAGED_FIELDS_BYTES);
     encode_json(NULL, set, &b);
     struct slice copy = b.failed ? slice_of(NULL, 0) : arena_dup(o->arena, buf_slice(&b));
     buf_close(&b);
@@ -380,7 +382,11 @@ static int entry_update(struct object *o, struct diff *d, struct value *entry, b
     }
     set_subtract(&set, removed);
     if (writer) {
-        set_union(d, &set, changed);
+        if (set.len == 0) {
+            set = *changed; /* of which nothing is changed below */
+        } else {
+            set_union(d, &set, changed);
+        }
         rc = changed->len + removed->len == 0
                  ? 0
                  : entry_set(o, entry, "time",

@@ -133,6 +133,7 @@ static void pki_work_free(struct pki_work *w)
 {
     pki_set_close(&w->set);
     buf_close(&w->client_ca);
+    buf_close(&w->agreed);
     mem_free(w);
 }
 
@@ -151,7 +152,7 @@ static void pki_work(void *data)
         w->rc = pki_file_read(p->client_ca_file, &w->client_ca, &w->e);
     }
     w->rc = w->rc == 0 ? pki_set_make(&w->set, p, w->now, &w->e) : w->rc;
-    w->rc = w->rc == 0 ? pki_set_store(&w->set, p, true, &w->e) : w->rc;
+    w->rc = w->rc == 0 ? pki_set_store(&w->set, p, buf_slice(&w->agreed), true, &w->e) : w->rc;
 }
 
 static bool pki_differs(const struct buf *a, const struct buf *b)
@@ -199,12 +200,46 @@ static void pki_worked(void *data, int canceled)
                 kvp_f_str("error", w->e.text));
     } else if (!canceled) {
         pki_put_in_force(pki, w);
+        pki_end_tell(pki);
         pki->settled = pki->settled || w->adopts;
+        if (w->adopts) {
+            struct buf agreed = pki->agreed;
+            pki->agreed = w->agreed;
+            w->agreed = agreed;
+        }
     }
-    bool again = !canceled && w->adopts && !pki->settled;
+    bool failed = !canceled && w->adopts && !pki->settled;
+    bool again = !canceled && pki->again;
+    pki->again = false;
     pki_work_free(w);
-    if (again) {
+    if (failed) {
         pki_share_later(pki); /* a full disk is still full at once */
+    } else if (again) {
+        (void)pki_work_begin(pki, &pki->set, false);
+    }
+}
+
+/* What is to be remembered with a set: that all have it, if they do. */
+static bool pki_work_agree(struct pki_work *w, const struct pki *pki)
+{
+    struct buf bundle;
+    if (!w->adopts && !pki->settled) {
+        return true;
+    }
+    buf_init(&bundle);
+    bool ok = pki_set_bundle(&w->set, &bundle) && pki_set_agreed(buf_slice(&bundle), &w->agreed);
+    buf_close(&bundle);
+    return ok;
+}
+
+void pki_settle(struct pki *pki)
+{
+    pki->settled = true;
+    pki->unreadable = false;
+    /* Which is remembered on disk. */
+    pki->again = pki->working;
+    if (!pki->working) {
+        (void)pki_work_begin(pki, &pki->set, false);
     }
 }
 
@@ -220,11 +255,12 @@ bool pki_work_begin(struct pki *pki, const struct pki_set *set, bool adopts)
         return false;
     }
     buf_init(&w->client_ca);
+    buf_init(&w->agreed);
     w->pki = pki;
     w->plan = pki->plan;
     w->adopts = adopts;
     w->now = (int64_t)(host->wall_us(pki->api->ctx) / 1000000u);
-    if (host->offload(pki->api->ctx, pki_work, pki_worked, w) != 0) {
+    if (!pki_work_agree(w, pki) || host->offload(pki->api->ctx, pki_work, pki_worked, w) != 0) {
         pki_work_free(w);
         return false;
     }
@@ -240,6 +276,22 @@ static void pki_look(void *data)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+static int pki_guard(struct pki *pki, struct errmsg *why)
+{
+    struct buf corrected;
+    buf_init(&corrected);
+    int rc = pki_set_guard(&pki->plan, &corrected, why);
+    if (corrected.len > 0) {
+        buf_append_byte(&corrected, 0);
+        KVP_LOG(pki->api->host, pki->api->ctx, KVP_WARN,
+                "others could use keys of this member: their files are 0600 now",
+                kvp_f_str("files", corrected.failed ? "" : (const char *)corrected.data),
+                kvp_f_str("folder", pki->plan.dir));
+    }
+    buf_close(&corrected);
+    return rc;
+}
+
 int pki_open(struct apiserver *api, struct kvp_errmsg *e)
 {
     struct errmsg why = {.text = ""};
@@ -251,13 +303,16 @@ int pki_open(struct apiserver *api, struct kvp_errmsg *e)
     pki->api = api;
     pki_set_init(&pki->set);
     buf_init(&pki->client_ca);
+    buf_init(&pki->agreed);
     api->pki = pki;
     int reason = pki_plan(pki, e);
     if (reason != 0) {
         return reason;
     }
     int64_t now = (int64_t)(api->host->wall_us(api->ctx) / 1000000u);
-    int rc = pki_set_load(&pki->set, &pki->plan, &why);
+    int rc = pki_guard(pki, &why);
+    rc = rc == 0 ? pki_set_load(&pki->set, &pki->plan, &why) : rc;
+    rc = rc == 0 && !pki_set_load_agreed(&pki->plan, &pki->agreed) ? ERR_NOMEM : rc;
     rc = rc == 0 ? pki_set_make(&pki->set, &pki->plan, now, &why) : rc;
     if (rc == 0 && pki->plan.client_ca_file[0] != 0) {
         rc = pki_file_read(pki->plan.client_ca_file, &pki->client_ca, &why);
@@ -285,7 +340,7 @@ int pki_store(struct apiserver *api, struct kvp_errmsg *e)
                  any ? "127.0.0.1" : address, v6 ? "]" : "", api->port);
     }
     /* Flushing takes longer than a callback may: that is pki_begin's. */
-    if (pki_set_store(&api->pki->set, p, false, &why) != 0) {
+    if (pki_set_store(&api->pki->set, p, slice_of(NULL, 0), false, &why) != 0) {
         snprintf(e->text, sizeof e->text, "%.250s", why.text);
         return KVP_INVALID;
     }
@@ -307,6 +362,8 @@ void pki_begin(struct apiserver *api)
         KVP_LOG(api->host, api->ctx, KVP_ERROR, "certificates will not be renewed",
                 kvp_f_str("why", "no timer"));
     }
+    pki_end_open(pki);
+    pki_end_tell(pki);
     pki_look(pki);
     pki_share(pki);
 }
@@ -316,6 +373,7 @@ void pki_close(struct apiserver *api)
     if (api->pki != NULL) {
         pki_set_close(&api->pki->set);
         buf_close(&api->pki->client_ca);
+        buf_close(&api->pki->agreed);
         mem_free(api->pki);
         api->pki = NULL;
     }

@@ -7,7 +7,9 @@
  *
  * Several members need the same authority and the same sa.key: the first one to come writes its own
  * to the store (PKI_ROW: three PEM texts), all others take them over, sign their own server
- * certificate with them, and keep them on disk. */
+ * certificate with them, and keep them on disk. Each remembers on disk what all agreed on last: so
+ * a member whose ca.crt, ca.key or sa.key were replaced since then knows that its own are the newer
+ * ones, and changes the row. */
 #ifndef KVD_APISERVER_PKI_H
 #define KVD_APISERVER_PKI_H
 
@@ -39,14 +41,26 @@ void pki_set_init(struct pki_set *s);
 void pki_set_close(struct pki_set *s);
 /* Copies; false: out of memory (to is closed then). */
 bool pki_set_copy(const struct pki_set *from, struct pki_set *to);
+/* Files of keys are for nobody else: takes the rights of others away and appends the names of those
+ * that had any, with blanks between. 0, or ERR_IO with the sentence: one is not ours to change. */
+int pki_set_guard(const struct pki_plan *p, struct buf *corrected, struct errmsg *e);
 /* Reads what is there; what is missing stays empty. 0 or ERR_IO with the sentence. */
 int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e);
 /* Makes what is missing or does not fit any more. now: seconds since 1970. 0, or an error with the
  * sentence. */
 int pki_set_make(struct pki_set *s, const struct pki_plan *p, int64_t now, struct errmsg *e);
+/* Whether what is shared was replaced on this disk since all members agreed on `row`: then this
+ * one has something new to say. agreed: as pki_set_agreed. */
+bool pki_set_is_replaced(const struct pki_set *s, struct slice agreed, struct slice row);
+/* What this member's disk remembers of the last bundle all agreed on: a hash; empty: never. And
+ * that of a bundle. False: out of memory. */
+bool pki_set_load_agreed(const struct pki_plan *p, struct buf *out);
+bool pki_set_agreed(struct slice bundle, struct buf *out);
 /* Writes the files whose content differs, and the kubeconfig when the url is known; each is whole
- * or as it was. flush: what is there is on the disk, too. 0 or ERR_IO. */
-int pki_set_store(const struct pki_set *s, const struct pki_plan *p, bool flush, struct errmsg *e);
+ * or as it was. agreed: is remembered behind them, unless empty. flush: what is there is on the
+ * disk, too. 0 or ERR_IO. */
+int pki_set_store(const struct pki_set *s, const struct pki_plan *p, struct slice agreed,
+                  bool flush, struct errmsg *e);
 /* What is shared, as one text; false: out of memory. And back: false: it is none. */
 bool pki_set_bundle(const struct pki_set *s, struct buf *out);
 bool pki_set_unbundle(struct pki_set *s, struct slice text);
@@ -70,6 +84,12 @@ struct slice pki_token_key(const struct pki *pki);
 struct slice pki_server_ca(const struct pki *pki);
 /* It is certain that all members have the same authority and keys. */
 bool pki_is_settled(const struct pki *pki);
+
+/* ---- pki_end.c: when certificates end ---- */
+/* In init: the metric certificate_end_timestamp_seconds. */
+void pki_end_open(struct pki *pki);
+/* Sets it, and warns from a year before the authority's end on. */
+void pki_end_tell(struct pki *pki);
 
 /* ---- pki_share.c ---- */
 void pki_share(struct pki *pki);

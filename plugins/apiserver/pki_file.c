@@ -39,6 +39,40 @@ int pki_file_read(const char *path, struct buf *out, struct errmsg *e)
     return rc;
 }
 
+int pki_file_guard(const char *path, bool *corrected, struct errmsg *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = 0;
+    *corrected = false;
+    if (fd < 0) {
+        return 0; /* whoever reads it says why */
+    }
+    if (fstat(fd, &st) == 0 && (st.st_mode & 077) != 0) {
+        *corrected = fchmod(fd, st.st_mode & 0700) == 0;
+        if (!*corrected) {
+            rc = errmsg_set(e, ERR_IO,
+                            "%.400s: others may use this key (mode %03o), and it is not ours to "
+                            "change: %s",
+                            path, (unsigned)st.st_mode & 0777, strerror(errno));
+        }
+    }
+    (void)close(fd);
+    return rc;
+}
+
+/* The folder a path is in; false: none that has a name. */
+static bool pki_file_folder(const char *path, char out[PKI_PATH_BYTES])
+{
+    snprintf(out, PKI_PATH_BYTES, "%s", path);
+    char *slash = strrchr(out, '/');
+    if (slash == NULL || slash == out) {
+        return false;
+    }
+    *slash = 0;
+    return true;
+}
+
 static bool pki_file_write_all(int fd, struct slice bytes)
 {
     while (bytes.len > 0) {
@@ -76,16 +110,12 @@ int pki_file_read_new(const char *path, struct buf *out, struct errmsg *e)
     return pki_file_read(temporary, out, e);
 }
 
-/* The new name is on the disk, too. */
-static int pki_file_sync_folder(const struct pki_file *f, struct errmsg *e)
+int pki_file_sync_folder(const char *path, struct errmsg *e)
 {
     char folder[PKI_PATH_BYTES];
-    snprintf(folder, sizeof folder, "%s", f->path);
-    char *slash = strrchr(folder, '/');
-    if (slash == NULL || slash == folder) {
+    if (!pki_file_folder(path, folder)) {
         return 0;
     }
-    *slash = 0;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int rc =
         fd < 0 || fsync(fd) != 0 ? errmsg_set(e, ERR_IO, "%.400s: %s", folder, strerror(errno)) : 0;
@@ -146,7 +176,7 @@ int pki_files_write(struct pki_file *files, size_t count, bool flush, struct err
             rc = pki_file_finish(&files[i], e);
         }
         if (rc == 0 && flush) {
-            rc = pki_file_sync_folder(&files[i], e);
+            rc = pki_file_sync_folder(files[i].path, e);
         }
     }
     return rc;

@@ -15,6 +15,13 @@ int pki_file_read(const char *path, struct buf *out, struct errmsg *e);
 /* The same of what pki_files_write has written and not renamed yet. */
 int pki_file_read_new(const char *path, struct buf *out, struct errmsg *e);
 
+/* A file of keys is its owner's alone: takes the rights of others away. *corrected: it had to. 0,
+ * also when there is no such file; ERR_IO with the sentence: it is not ours to change. */
+int pki_file_guard(const char *path, bool *corrected, struct errmsg *e);
+
+/* The name of a file or folder is on the disk, whatever is in it. 0 or ERR_IO. */
+int pki_file_sync_folder(const char *path, struct errmsg *e);
+
 struct pki_file {
     char path[PKI_PATH_BYTES];
     struct slice bytes;

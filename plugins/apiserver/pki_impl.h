@@ -9,9 +9,13 @@ struct pki {
     struct pki_plan plan;
     struct pki_set set; /* in use */
     struct buf client_ca;
+    struct buf agreed; /* of the last bundle all had: a hash; empty: not known */
     bool settled;
-    bool working; /* a pki_work is under way */
-    unsigned tries;
+    bool working;     /* a pki_work is under way */
+    bool again;       /* and another one is wanted */
+    bool unreadable;  /* so was the row, and it was told */
+    uint32_t ends[3]; /* series of a metric: authority, server, administrator */
+    int64_t warned;   /* of the authority's end, in seconds since 1970 */
 };
 
 /* Something with files, off the lane. */
@@ -20,6 +24,7 @@ struct pki_work {
     struct pki_plan plan;
     struct pki_set set; /* what it begins with, and what came out */
     struct buf client_ca;
+    struct buf agreed; /* to be remembered; empty: nothing */
     int64_t now;
     bool adopts; /* settles when it is done */
     int rc;
@@ -29,5 +34,8 @@ struct pki_work {
 /* Makes the set fit and stores it, then puts it in force. set: what to begin with; copied. False:
  * not begun (try again later). */
 bool pki_work_begin(struct pki *pki, const struct pki_set *set, bool adopts);
+
+/* What is in force is what all members have. */
+void pki_settle(struct pki *pki);
 
 #endif

@@ -32,6 +32,7 @@ static const struct {
                           {"apiserver.key", 0600}, {"admin.crt", 0644}, {"admin.key", 0600},
                           {"sa.key", 0600}};
 enum { PKI_CA_CERT, PKI_CA_KEY, PKI_SERVER_CERT, PKI_SERVER_KEY };
+#define PKI_AGREED "shared" /* the hash of what all agreed on */
 
 void pki_set_init(struct pki_set *s)
 {
@@ -61,8 +62,6 @@ bool pki_set_copy(const struct pki_set *from, struct pki_set *to)
     return ok;
 }
 
-/* ---- loading ------------------------------------------------------------------------------- */
-
 static int pki_path(const struct pki_plan *p, size_t i, char *out, struct errmsg *e)
 {
     int n = snprintf(out, PKI_PATH_BYTES, "%s/%s", p->dir, pki_files[i].name);
@@ -70,6 +69,35 @@ static int pki_path(const struct pki_plan *p, size_t i, char *out, struct errmsg
                ? 0
                : errmsg_set(e, ERR_IO, "the data directory's name is too long");
 }
+
+/* ---- modes ---------------------------------------------------------------------------------- */
+
+int pki_set_guard(const struct pki_plan *p, struct buf *corrected, struct errmsg *e)
+{
+    char path[PKI_PATH_BYTES];
+    for (size_t i = 0; i < PKI_PARTS && p->dir[0] != 0; i++) {
+        bool had_to = false;
+        int rc = 0;
+        if (pki_files[i].mode == 0600) {
+            rc = pki_path(p, i, path, e);
+            rc = rc == 0 ? pki_file_guard(path, &had_to, e) : rc;
+        }
+        if (rc != 0) {
+            return rc;
+        }
+        if (had_to) {
+            buf_printf(corrected, "%s%s", corrected->len > 0 ? " " : "", pki_files[i].name);
+        }
+    }
+    bool had_to = false;
+    int rc = p->dir[0] != 0 ? pki_file_guard(p->kubeconfig, &had_to, e) : 0;
+    if (had_to) {
+        buf_printf(corrected, "%sadmin.kubeconfig", corrected->len > 0 ? " " : "");
+    }
+    return rc;
+}
+
+/* ---- loading ------------------------------------------------------------------------------- */
 
 /* A start that was cut short while another authority was taken over: its key is in place already,
  * and its certificate lies beside, whole, since all files are written before the first is renamed.
@@ -116,15 +144,33 @@ int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e)
 
 /* ---- making -------------------------------------------------------------------------------- */
 
-/* The key of a PEM text, or a new one, whose text replaces it. NULL: out of memory. */
+/* Whether a text is one key in the form of ours, and nothing else: only then a bundle can be taken
+ * apart again. */
+static bool pki_is_plain(struct slice pem)
+{
+    static const char begin[] = "-----BEGIN PRIVATE KEY-----\n";
+    static const char end[] = "-----END PRIVATE KEY-----\n";
+    const size_t end_len = sizeof end - 1;
+    if (!slice_starts_with(pem, slice_str(begin)) || pem.len < sizeof begin - 1 + end_len) {
+        return false;
+    }
+    const uint8_t *at = memmem(pem.data, pem.len, end, end_len);
+    return at != NULL && at + end_len == pem.data + pem.len;
+}
+
+/* The key of a PEM text, or a new one, whose text replaces it; so does ours of one that was given
+ * in another form. NULL: out of memory. */
 static struct crypto_key *pki_key(struct buf *pem)
 {
     struct crypto_key *k = crypto_key_read(buf_slice(pem), 0);
-    if (k != NULL && crypto_key_is_private(k)) {
+    bool there = k != NULL && crypto_key_is_private(k);
+    if (there && pki_is_plain(buf_slice(pem))) {
         return k;
     }
-    crypto_key_free(k);
-    k = crypto_key_new();
+    if (!there) {
+        crypto_key_free(k);
+        k = crypto_key_new();
+    }
     buf_clear(pem);
     if (k != NULL && !crypto_key_write(k, false, pem)) {
         crypto_key_free(k);
@@ -244,7 +290,23 @@ static int pki_list_files(struct pki_set *set, const struct pki_plan *p, struct 
     return 0;
 }
 
-int pki_set_store(const struct pki_set *set, const struct pki_plan *p, bool flush, struct errmsg *e)
+/* The names of the folder and of what is in it, and what all agreed on, which counts only when the
+ * files it is about are there. */
+static int pki_store_agreed(const struct pki_plan *p, struct slice agreed, bool flush,
+                            struct pki_file *f, struct errmsg *e)
+{
+    int rc = flush ? pki_file_sync_folder(p->dir, e) : 0;
+    if (rc != 0 || agreed.len == 0) {
+        return rc;
+    }
+    *f = (struct pki_file){.bytes = agreed, .mode = 0600};
+    int n = snprintf(f->path, sizeof f->path, "%s/" PKI_AGREED, p->dir);
+    return n < (int)sizeof f->path ? pki_files_write(f, 1, flush, e)
+                                   : errmsg_set(e, ERR_IO, "the data directory's name is too long");
+}
+
+int pki_set_store(const struct pki_set *set, const struct pki_plan *p, struct slice agreed,
+                  bool flush, struct errmsg *e)
 {
     struct pki_set view = *set;
     struct buf kubeconfig;
@@ -266,6 +328,7 @@ int pki_set_store(const struct pki_set *set, const struct pki_plan *p, bool flus
     }
     rc = rc == 0 ? pki_list_files(&view, p, buf_slice(&kubeconfig), files, &count, e) : rc;
     rc = rc == 0 ? pki_files_write(files, count, flush, e) : rc;
+    rc = rc == 0 ? pki_store_agreed(p, agreed, flush, &files[0], e) : rc;
     buf_close(&kubeconfig);
     mem_free(files);
     return rc;
@@ -273,34 +336,40 @@ int pki_set_store(const struct pki_set *set, const struct pki_plan *p, bool flus
 
 /* ---- sharing ------------------------------------------------------------------------------- */
 
-bool pki_set_bundle(const struct pki_set *s, struct buf *out)
+/* With a line's end behind it, which files of operators may lack. */
+static bool pki_append_lines(struct buf *out, const struct buf *pem)
 {
-    buf_append_slice(out, buf_slice(&s->ca_cert));
-    buf_append_slice(out, buf_slice(&s->ca_key));
-    return buf_append_slice(out, buf_slice(&s->sa_key));
+    buf_append_slice(out, buf_slice(pem));
+    return pem->len == 0 || pem->data[pem->len - 1] == '\n' || buf_append_byte(out, '\n');
 }
 
-/* The text up to the end of the first block with this name, which is taken off. */
-static bool pki_take_block(struct slice *text, const char *end, struct buf *out)
+bool pki_set_bundle(const struct pki_set *s, struct buf *out)
 {
-    size_t n = strlen(end);
-    for (size_t i = 0; i + n <= text->len; i++) {
-        if (memcmp(text->data + i, end, n) == 0) {
-            size_t taken = i + n;
-            buf_clear(out);
-            buf_append(out, text->data, taken);
-            *text = slice_of(text->data + taken, text->len - taken);
-            return !out->failed;
-        }
+    pki_append_lines(out, &s->ca_cert);
+    pki_append_lines(out, &s->ca_key);
+    return pki_append_lines(out, &s->sa_key) && !out->failed;
+}
+
+/* The text up to mark, or with it, is taken off. */
+static bool pki_take(struct slice *text, const char *mark, bool with, struct buf *out)
+{
+    const uint8_t *at = text->len == 0 ? NULL : memmem(text->data, text->len, mark, strlen(mark));
+    if (at == NULL) {
+        return false;
     }
-    return false;
+    size_t taken = (size_t)(at - text->data) + (with ? strlen(mark) : 0);
+    buf_clear(out);
+    buf_append(out, text->data, taken);
+    *text = slice_of(text->data + taken, text->len - taken);
+    return !out->failed;
 }
 
 bool pki_set_unbundle(struct pki_set *s, struct slice text)
 {
-    if (!pki_take_block(&text, "-----END CERTIFICATE-----\n", &s->ca_cert) ||
-        !pki_take_block(&text, "-----END PRIVATE KEY-----\n", &s->ca_key) ||
-        !pki_take_block(&text, "-----END PRIVATE KEY-----\n", &s->sa_key)) {
+    /* Of certificates there may be more than one: an authority before and the one after it. */
+    if (!pki_take(&text, "-----BEGIN PRIVATE KEY-----\n", false, &s->ca_cert) ||
+        !pki_take(&text, "-----END PRIVATE KEY-----\n", true, &s->ca_key) ||
+        !pki_take(&text, "-----END PRIVATE KEY-----\n", true, &s->sa_key)) {
         return false;
     }
     struct crypto_key *ca = crypto_key_read(buf_slice(&s->ca_key), 0);
@@ -309,4 +378,47 @@ bool pki_set_unbundle(struct pki_set *s, struct slice text)
     crypto_key_free(ca);
     crypto_key_free(sa);
     return ok;
+}
+
+bool pki_set_agreed(struct slice bundle, struct buf *out)
+{
+    uint8_t hash[CRYPTO_HASH_BYTES];
+    if (!crypto_hash(bundle, hash)) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof hash; i++) {
+        buf_printf(out, "%02x", hash[i]);
+    }
+    return buf_append_byte(out, '\n');
+}
+
+bool pki_set_load_agreed(const struct pki_plan *p, struct buf *out)
+{
+    char path[PKI_PATH_BYTES];
+    struct errmsg none;
+    int n = snprintf(path, sizeof path, "%s/" PKI_AGREED, p->dir);
+    if (p->dir[0] != 0 && n < (int)sizeof path && pki_file_read(path, out, &none) != 0) {
+        bool failed = out->failed;
+        buf_clear(out);
+        return !failed;
+    }
+    return true;
+}
+
+bool pki_set_is_replaced(const struct pki_set *s, struct slice agreed, struct slice row)
+{
+    struct buf own;
+    struct buf own_hash;
+    struct buf row_hash;
+    buf_init(&own);
+    buf_init(&own_hash);
+    buf_init(&row_hash);
+    bool ok = agreed.len > 0 && pki_set_bundle(s, &own) &&
+              pki_set_agreed(buf_slice(&own), &own_hash) && pki_set_agreed(row, &row_hash);
+    bool replaced =
+        ok && slice_eq(buf_slice(&row_hash), agreed) && !slice_eq(buf_slice(&own_hash), agreed);
+    buf_close(&own);
+    buf_close(&own_hash);
+    buf_close(&row_hash);
+    return replaced;
 }

@@ -1,6 +1,7 @@
 /* read.c - get and list. */
 #include <inttypes.h>
 
+#include "plugins/apiserver/answer.h"
 #include "plugins/apiserver/carrier.h"
 #include "plugins/apiserver/listing.h"
 #include "plugins/object/encode.h"
@@ -11,6 +12,9 @@
 #include "plugins/apiserver/verbs.h"
 #include "plugins/apiserver/waiting.h"
 
+/* An object as JSON is its value and a resourceVersion. */
+#define ANSWER_BYTES_MORE 64u
+
 void answer_stored(struct exchange *ex, int code, struct slice value, int64_t revision)
 {
     struct buf out;
@@ -20,6 +24,7 @@ void answer_stored(struct exchange *ex, int code, struct slice value, int64_t re
     if (!shape_allows_object(ex)) {
         return;
     }
+    buf_reserve(&out, value.len + ANSWER_BYTES_MORE);
     int rc = shape_print(ex, value, revision, true, &ex->arena, &out, &e);
     if (rc != 0 || out.failed) {
         exchange_fail(ex, status_internal(&ex->arena, "%s", out.failed ? "out of memory" : e.text));
@@ -47,7 +52,7 @@ static void get_answer(void *data, const struct kvp_result *r, const struct kvp_
         exchange_fail(ex, status_not_found(&ex->arena, &about));
         return;
     }
-    answer_stored(ex, 200, slice_of_kvp(rows->rows[0].value), rows->rows[0].mod_revision);
+    answer_value(ex, 200, slice_of_kvp(rows->rows[0].value), rows->rows[0].mod_revision);
 }
 
 void verb_get(struct exchange *ex)

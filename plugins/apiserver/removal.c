@@ -201,10 +201,9 @@ static bool remove_check(struct removal *rm)
 /* Decides between going and staying; the value of what stays. 0 or an error. */
 static int remove_decide(struct removal *rm, bool *unchanged)
 {
-    struct exchange *ex = rm->ex;
     struct object *o = &rm->object;
     struct buf text;
-    int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    int64_t now = rm->seconds;
     int64_t grace = strategy_grace(o, rm->grace_s);
     bool marked = object_get(o, "metadata.deletionTimestamp") != NULL;
     int64_t before = object_int(o, "metadata.deletionGracePeriodSeconds", 0);
@@ -228,32 +227,29 @@ static int remove_decide(struct removal *rm, bool *unchanged)
     return rm->value.data == NULL ? ERR_NOMEM : 0;
 }
 
-/* row NULL: it is not there. */
-static void remove_apply(struct removal *rm, const struct kvp_row *row)
+/* What becomes of the object. */
+static bool remove_change(struct exchange *ex, void *data)
 {
-    struct exchange *ex = rm->ex;
+    struct removal *rm = data;
     struct errmsg e = {.text = ""};
-    bool unchanged = false;
-    if (row == NULL) {
-        rm->done(rm, true, 0);
-        return;
-    }
-    rm->value = arena_dup(rm->memory, slice_of_kvp(row->value));
-    int64_t revision = row->mod_revision;
-    int rc = rm->value.data == NULL ? ERR_NOMEM
-                                    : stored_decode(ex->request.type, rm->value, revision,
-                                                    rm->memory, &rm->object, &e);
+    int rc = stored_decode(ex->request.type, rm->value, rm->revision, rm->memory, &rm->object, &e);
     if (rc == 0 && !remove_check(rm)) {
-        return;
+        return false;
     }
-    rc = rc == 0 ? remove_decide(rm, &unchanged) : rc;
+    rc = rc == 0 ? remove_decide(rm, &rm->unchanged) : rc;
     if (rc != 0) {
         exchange_fail(
             ex, status_internal(&ex->arena, "%s", rc == ERR_NOMEM ? "out of memory" : e.text));
-        return;
     }
-    if (rm->dry_run || (unchanged && !rm->gone)) {
-        rm->done(rm, false, revision);
+    return rc == 0;
+}
+
+static void remove_changed(void *data)
+{
+    struct removal *rm = data;
+    struct exchange *ex = rm->ex;
+    if (rm->dry_run || (rm->unchanged && !rm->gone)) {
+        rm->done(rm, false, rm->revision);
         return;
     }
     if (rm->gone && !service_allocate(ex, &rm->allocation, NULL, &rm->object)) {
@@ -262,12 +258,30 @@ static void remove_apply(struct removal *rm, const struct kvp_row *row)
     rm->commit = (struct commit){.ex = ex,
                                  .key = rm->key,
                                  .value = rm->value,
-                                 .revision = revision,
+                                 .revision = rm->revision,
                                  .remove = rm->gone,
                                  .claims = rm->gone ? &rm->allocation.claims : NULL,
                                  .done = remove_committed,
                                  .data = rm};
     commit_run(&rm->commit);
+}
+
+/* row NULL: it is not there. */
+static void remove_apply(struct removal *rm, const struct kvp_row *row)
+{
+    struct exchange *ex = rm->ex;
+    if (row == NULL) {
+        rm->done(rm, true, 0);
+        return;
+    }
+    rm->value = arena_dup(rm->memory, slice_of_kvp(row->value));
+    rm->revision = row->mod_revision;
+    rm->seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    if (rm->value.data == NULL) {
+        exchange_no_memory(ex);
+    } else {
+        exchange_work(ex, rm->value.len, remove_change, remove_changed, rm);
+    }
 }
 
 static void remove_row(void *data, const struct kvp_result *r, const struct kvp_rows *rows)

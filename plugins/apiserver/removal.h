@@ -1,7 +1,9 @@
 /* removal.h - one object that is to go: at once, or marked until its grace is over and its
  * finalizers are gone.
  *
- * What delete, deletecollection and eviction share. All of it runs in callbacks of the lane. */
+ * What delete, deletecollection and eviction share. All of it runs in callbacks of the lane, but
+ * for removal_init, removal_read_options and `mark`: these may run in a step of work
+ * (exchange_work). */
 #ifndef KVD_APISERVER_REMOVAL_H
 #define KVD_APISERVER_REMOVAL_H
 
@@ -18,9 +20,12 @@ struct removal {
     struct slice key;
     struct slice name; /* for messages */
     unsigned tries;
+    int64_t seconds;      /* since 1970 */
+    int64_t revision;     /* of the row */
     struct object object; /* as it was, or as it stays */
     struct slice value;   /* of it */
     bool gone;            /* else it stays for its finalizers */
+    bool unchanged;
     /* Changes an object that stays besides marking it; NULL = nothing. 0 or ERR_NOMEM. */
     int (*mark)(struct removal *rm, int64_t now_seconds);
     /* Through: gone, marked, or not there (missing). */

@@ -1,6 +1,7 @@
 /* remove.c - delete and deletecollection. */
 #include <inttypes.h>
 
+#include "plugins/apiserver/answer.h"
 #include "plugins/apiserver/listing.h"
 #include "plugins/apiserver/removal.h"
 #include "plugins/apiserver/stored.h"
@@ -18,7 +19,7 @@ static void delete_done(struct removal *rm, bool missing, int64_t revision)
         return;
     }
     if (!rm->gone) {
-        answer_stored(ex, 200, rm->value, revision);
+        answer_value(ex, 200, rm->value, revision);
         return;
     }
     struct status s = status_success(&about, object_text(&rm->object, "metadata.uid"));
@@ -33,6 +34,18 @@ static void delete_done(struct removal *rm, bool missing, int64_t revision)
     buf_close(&out);
 }
 
+static bool delete_read_options(struct exchange *ex, void *data)
+{
+    return removal_read_options(data, ex);
+}
+
+static void delete_run(void *data)
+{
+    struct removal *rm = data;
+    rm->done = delete_done;
+    removal_run_named(rm);
+}
+
 void verb_delete(struct exchange *ex)
 {
     struct removal *rm = arena_zalloc(&ex->arena, sizeof *rm);
@@ -40,10 +53,8 @@ void verb_delete(struct exchange *ex)
         exchange_no_memory(ex);
         return;
     }
-    if (removal_read_options(rm, ex)) {
-        rm->done = delete_done;
-        removal_run_named(rm);
-    }
+    rm->ex = ex;
+    exchange_work(ex, ex->body.len, delete_read_options, delete_run, rm);
 }
 
 /* ---- deletecollection ---------------------------------------------------------------------- */
@@ -153,15 +164,17 @@ static void collection_next(struct collection *c)
     removal_run(&c->removal);
 }
 
-void verb_delete_collection(struct exchange *ex)
+static bool collection_read_options(struct exchange *ex, void *data)
 {
-    struct collection *c = arena_zalloc(&ex->arena, sizeof *c);
-    if (c == NULL) {
-        exchange_no_memory(ex);
-        return;
-    }
-    if (!removal_read_options(&c->removal, ex) || !selection_read(ex, &c->selection) ||
-        !listing_init(&c->listing, ex, &c->selection)) {
+    struct collection *c = data;
+    return removal_read_options(&c->removal, ex);
+}
+
+static void collection_run(void *data)
+{
+    struct collection *c = data;
+    struct exchange *ex = c->removal.ex;
+    if (!selection_read(ex, &c->selection) || !listing_init(&c->listing, ex, &c->selection)) {
         return;
     }
     buf_init(&c->items);
@@ -179,4 +192,14 @@ void verb_delete_collection(struct exchange *ex)
     ex->op = c;
     ex->gone = collection_free;
     listing_page(&c->listing);
+}
+
+void verb_delete_collection(struct exchange *ex)
+{
+    struct collection *c = arena_zalloc(&ex->arena, sizeof *c);
+    if (c == NULL) {
+        exchange_no_memory(ex);
+    } else {
+        exchange_work(ex, ex->body.len, collection_read_options, collection_run, c);
+    }
 }

@@ -12,6 +12,7 @@
 
 struct review {
     struct exchange *ex;
+    void (*answer)(struct review *v);
     struct object o;
     struct causes causes;
     struct user user; /* whom it is about */
@@ -255,6 +256,19 @@ static const struct {
     {SCHEMA_AUTHORIZATION_V1_SELF_SUBJECT_RULES_REVIEW, review_rules},
 };
 
+static bool review_decode(struct exchange *ex, void *data)
+{
+    struct review *v = data;
+    return body_decode(ex, &v->o);
+}
+
+static void review_decoded(void *data)
+{
+    struct review *v = data;
+    object_remove(&v->o, "status");
+    v->answer(v);
+}
+
 bool review_answer(struct exchange *ex)
 {
     const struct request *r = &ex->request;
@@ -265,11 +279,11 @@ bool review_answer(struct exchange *ex)
         struct review *v = arena_zalloc(&ex->arena, sizeof *v);
         if (v == NULL) {
             exchange_no_memory(ex);
-        } else if (body_check_options(ex, "CreateOptions") && body_decode(ex, &v->o)) {
+        } else if (body_check_options(ex, "CreateOptions")) {
             v->ex = ex;
+            v->answer = reviews[i].answer;
             causes_init(&v->causes, &ex->arena);
-            object_remove(&v->o, "status");
-            reviews[i].answer(v);
+            exchange_work(ex, ex->body.len, review_decode, review_decoded, v);
         }
         return true;
     }

@@ -126,6 +126,12 @@ static void scale_done(struct update *u, struct object *now, int64_t revision)
     }
 }
 
+static bool scale_decode(struct exchange *ex, void *data)
+{
+    struct update *u = data;
+    return body_decode(ex, &u->given) && update_check_name(ex, &u->given);
+}
+
 void sub_scale(struct exchange *ex)
 {
     bool patch = ex->request.verb == REQUEST_PATCH;
@@ -140,7 +146,9 @@ void sub_scale(struct exchange *ex)
     }
     u->make = scale_make;
     u->answer = scale_done;
-    if (patch || (body_decode(ex, &u->given) && update_check_name(ex, &u->given))) {
+    if (patch) {
         update_run(u);
+    } else {
+        exchange_work(ex, ex->body.len, scale_decode, update_go, u);
     }
 }

@@ -18,8 +18,9 @@
 /* A body may be one byte larger than allowed, so that the refusal is ours to word. */
 #define SERVE_BODY_BYTES_MAX (3u * 1024u * 1024u)
 
-static void serve_verb(struct exchange *ex)
+static void serve_verb(void *data)
 {
+    struct exchange *ex = data;
     if (sub_answer(ex) || review_answer(ex)) {
         return;
     }
@@ -136,10 +137,15 @@ bool serve_admit(struct exchange *ex)
     return deadline_begin(ex);
 }
 
+static bool serve_translate(struct exchange *ex, void *data)
+{
+    return body_translate(ex);
+}
+
 void serve_go(struct exchange *ex)
 {
-    if (ex->admitted && ex->body_done && body_translate(ex)) {
-        serve_verb(ex);
+    if (ex->admitted && ex->body_done) {
+        exchange_work(ex, body_translate_bytes(ex), serve_translate, serve_verb, ex);
     }
 }
 

@@ -42,6 +42,16 @@ struct slice service_owner(const struct object *o, struct arena *a)
     return s;
 }
 
+void allocation_init(struct allocation *a)
+{
+    struct claims *c = &a->claims; /* whose items are kilobytes that nearly nobody needs */
+    c->count = 0;
+    a->addresses = (struct pool){0};
+    a->ports = (struct pool){0};
+    a->tries = 0;
+    a->ports_next = false;
+}
+
 /* ---- claims -------------------------------------------------------------------------------- */
 
 /* Only what new has and old has not is taken, and the other way round. */

@@ -36,8 +36,10 @@ struct allocation {
     void *data;
 };
 
+/* Before the first try. */
+void allocation_init(struct allocation *a);
 /* After validation: picks what is missing in new and lists the claims that lead from old (NULL:
- * created) to new (NULL: removed). a is zeroed at the first try. False: answered, with 422 for what
+ * created) to new (NULL: removed). False: answered, with 422 for what
  * was asked for and cannot be had. */
 bool service_allocate(struct exchange *ex, struct allocation *a, struct object *new,
                       const struct object *old);

@@ -8,6 +8,9 @@
 #include "plugins/object/registry.h"
 #include "plugins/object/scan.h"
 
+/* What an object takes, as a rule. */
+#define STORED_BYTES 4096u
+
 /* ---- keys ---------------------------------------------------------------------------------- */
 
 void stored_key(const struct schema_type *type, struct slice space, struct slice name,
@@ -79,6 +82,7 @@ int stored_encode(struct object *o, struct buf *out)
     object_remove(stored, "metadata.resourceVersion");
     rc = object_set_type_meta(stored);
     if (rc == 0) {
+        buf_reserve(out, STORED_BYTES);
         object_encode(stored, out);
         rc = out->failed ? ERR_NOMEM : 0;
     }

@@ -3,6 +3,7 @@
 #include "plugins/apiserver/update.h"
 
 #include "plugins/apiserver/admit.h"
+#include "plugins/apiserver/answer.h"
 #include "plugins/apiserver/body.h"
 #include "plugins/apiserver/managed.h"
 #include "plugins/apiserver/media.h"
@@ -70,20 +71,20 @@ static bool update_goes(const struct object *new)
            object_int(new, "metadata.deletionGracePeriodSeconds", 0) == 0 && strategy_may_go(new);
 }
 
-static void update_write(struct update *u, const struct object *new, int64_t revision)
+static void update_write(struct update *u)
 {
     struct exchange *ex = u->ex;
     if (ex->query.dry_run) {
-        u->answer(u, &u->now, revision);
+        u->answer(u, &u->now, u->revision);
         return;
     }
     u->commit = (struct commit){.ex = ex,
                                 .key = u->key,
                                 .value = u->value,
-                                .revision = revision,
-                                .remove = update_goes(new),
+                                .revision = u->revision,
+                                .remove = update_goes(&u->now),
                                 .claims = &u->allocation.claims,
-                                .owner = service_owner(new, &ex->arena),
+                                .owner = service_owner(&u->now, &ex->arena),
                                 .done = update_committed,
                                 .data = u};
     if (u->commit.owner.data == NULL) {
@@ -207,12 +208,12 @@ bool update_check(struct update *u, const struct object *old, struct object *new
 static bool update_prepare(struct update *u, struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
-    int64_t now = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
-    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+    struct causes causes; /* what is told of them is written at once */
+    struct causes *c = &causes;
     if (!body_dedupe_owners(ex, new, u->tries == 0)) {
         return false;
     }
-    int rc = c == NULL ? ERR_NOMEM : strategy_update(new, old, ex->request.sub);
+    int rc = strategy_update(new, old, ex->request.sub);
     rc = rc == 0 ? object_default(new) : rc;
     rc = rc == 0 ? service_carry(new, old) : rc;
     rc = rc == 0 ? admit_update(u->ex, new, old) : rc;
@@ -222,7 +223,7 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
         /* Also a deployment's annotations, which count otherwise, may come with its status. */
         rc = object_set_int(new, "metadata.generation", object_int(old, "metadata.generation", 0));
     }
-    rc = rc == 0 ? managed_update(new, old, ex->manager, ex->request.sub, now) : rc;
+    rc = rc == 0 ? managed_update(new, old, ex->manager, ex->request.sub, u->seconds) : rc;
     if (rc == 0) {
         causes_init(c, &ex->arena);
         rc = service_complete(&ex->api->ranges, new, c);
@@ -246,14 +247,14 @@ static bool update_prepare(struct update *u, struct object *old, struct object *
 }
 
 /* The new value. False: answered. */
-static bool update_encode(struct update *u, struct object *new)
+static bool update_encode(struct exchange *ex, void *data)
 {
+    struct update *u = data;
     struct buf text;
     buf_init(&text);
-    int rc = stored_encode(new, &text);
+    int rc = stored_encode(&u->now, &text);
     u->value = rc == 0 ? arena_dup(&u->ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
     buf_close(&text);
-    u->now = *new;
     if (u->value.data == NULL) {
         exchange_no_memory(u->ex);
         return false;
@@ -313,41 +314,78 @@ static void update_missing(struct update *u)
 }
 
 /* What it takes and gives back; all, when it goes with this write. False: answered. */
-static bool update_allocate(struct update *u, const struct object *old, struct object *new)
+static bool update_allocate(struct update *u)
 {
-    return service_allocate(u->ex, &u->allocation, update_goes(new) ? NULL : new, old);
+    return service_allocate(u->ex, &u->allocation, update_goes(&u->now) ? NULL : &u->now, &u->old);
+}
+
+/* A few words of a JSON patch can make much: each copy may double what is there. */
+static bool update_may_grow(const struct update *u)
+{
+    static const char copy[] = "copy";
+    const struct buf *b = &u->ex->body;
+    return u->patch && u->patch_kind == PATCH_JSON && b->len > 0 &&
+           memmem(b->data, b->len, copy, sizeof copy - 1) != NULL;
+}
+
+/* For exchange_work. */
+static size_t update_bytes(const struct update *u)
+{
+    return u->large ? SIZE_MAX : 0;
+}
+
+/* What shall be, from what is. */
+static bool update_change(struct exchange *ex, void *data)
+{
+    struct update *u = data;
+    struct object *old = &u->old;
+    struct object *new = &u->now;
+    struct errmsg e = {.text = ""};
+    int rc = stored_decode(ex->request.type, u->stored, u->revision, &ex->arena, old, &e);
+    if (rc != 0) {
+        exchange_fail(
+            ex, status_internal(&ex->arena, "%s", rc == ERR_NOMEM ? "out of memory" : e.text));
+        return false;
+    }
+    return u->make(u, old, new) &&
+           (u->bare || (update_check(u, old, new) && update_prepare(u, old, new)));
+}
+
+static void update_encoded(void *data)
+{
+    struct update *u = data;
+    if (slice_eq(u->stored, u->value)) {
+        u->answer(u, &u->now, u->revision);
+    } else {
+        update_write(u);
+    }
+}
+
+static void update_changed(void *data)
+{
+    struct update *u = data;
+    if (update_allocate(u)) {
+        exchange_work(u->ex, update_bytes(u), update_encode, update_encoded, u);
+    }
 }
 
 static void update_apply(struct update *u, const struct kvp_row *row)
 {
     struct exchange *ex = u->ex;
-    struct object old;
-    struct object new;
-    struct errmsg e = {.text = ""};
     if (row == NULL) {
         update_missing(u);
         return;
     }
-    struct slice stored = arena_dup(&ex->arena, slice_of_kvp(row->value));
-    int64_t revision = row->mod_revision;
-    int rc = stored.data == NULL
-                 ? ERR_NOMEM
-                 : stored_decode(ex->request.type, stored, revision, &ex->arena, &old, &e);
-    if (rc != 0) {
-        exchange_fail(
-            ex, status_internal(&ex->arena, "%s", rc == ERR_NOMEM ? "out of memory" : e.text));
+    u->stored = arena_dup(&ex->arena, slice_of_kvp(row->value));
+    u->revision = row->mod_revision;
+    u->seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    u->large = ex->body.len > EXCHANGE_INLINE_BYTES_MAX ||
+               u->stored.len > EXCHANGE_INLINE_BYTES_MAX || update_may_grow(u);
+    if (u->stored.data == NULL) {
+        exchange_no_memory(ex);
         return;
     }
-    if (!u->make(u, &old, &new) ||
-        (!u->bare && (!update_check(u, &old, &new) || !update_prepare(u, &old, &new))) ||
-        !update_allocate(u, &old, &new) || !update_encode(u, &new)) {
-        return;
-    }
-    if (slice_eq(stored, u->value)) {
-        u->answer(u, &u->now, revision);
-        return;
-    }
-    update_write(u, &new, revision);
+    exchange_work(ex, update_bytes(u), update_change, update_changed, u);
 }
 
 bool update_read_patch(struct update *u)
@@ -372,11 +410,13 @@ bool update_read_patch(struct update *u)
 
 struct update *update_new(struct exchange *ex)
 {
-    struct update *u = arena_zalloc(&ex->arena, sizeof *u);
+    struct update *u = arena_alloc(&ex->arena, sizeof *u);
     if (u == NULL) {
         exchange_no_memory(ex);
         return NULL;
     }
+    memset(u, 0, offsetof(struct update, allocation));
+    allocation_init(&u->allocation);
     u->ex = ex;
     return u;
 }
@@ -396,6 +436,11 @@ void update_run(struct update *u)
     update_read(u);
 }
 
+void update_go(void *data)
+{
+    update_run(data);
+}
+
 /* ---- PUT and PATCH ------------------------------------------------------------------------- */
 
 static bool verb_update_make(struct update *u, const struct object *old, struct object *new)
@@ -412,7 +457,13 @@ static bool verb_update_make(struct update *u, const struct object *old, struct 
 
 static void verb_update_answer(struct update *u, struct object *now, int64_t revision)
 {
-    answer_stored(u->ex, 200, u->value, revision);
+    answer_value(u->ex, 200, u->value, revision);
+}
+
+static bool verb_update_decode(struct exchange *ex, void *data)
+{
+    struct update *u = data;
+    return body_decode(ex, &u->given) && update_check_name(ex, &u->given);
 }
 
 void verb_update(struct exchange *ex)
@@ -427,7 +478,9 @@ void verb_update(struct exchange *ex)
     }
     u->make = verb_update_make;
     u->answer = verb_update_answer;
-    if (patch || (body_decode(ex, &u->given) && update_check_name(ex, &u->given))) {
+    if (patch) {
         update_run(u);
+    } else {
+        exchange_work(ex, ex->body.len, verb_update_decode, update_go, u);
     }
 }

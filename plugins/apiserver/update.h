@@ -1,7 +1,8 @@
 /* update.h - one stored object is read, changed, and written back unless somebody was quicker; then
  * all of it again.
  *
- * What PUT, PATCH and the subresources that write share. All of it runs in callbacks of the lane.
+ * What PUT, PATCH and the subresources that write share. All of it runs in callbacks of the lane,
+ * but for `make` and what it may call of this header: that may be a step of work (exchange_work).
  */
 #ifndef KVD_APISERVER_UPDATE_H
 #define KVD_APISERVER_UPDATE_H
@@ -13,7 +14,7 @@
 struct update {
     struct exchange *ex;
     /* Makes what shall be from what is (both in the exchange's arena); called again at each try.
-     * False: it has answered. */
+     * Asks the host for nothing: `seconds` is the time. False: it has answered. */
     bool (*make)(struct update *u, const struct object *old, struct object *new);
     /* The object is stored (or would be, in a dry run): answers. */
     void (*answer)(struct update *u, struct object *now, int64_t revision);
@@ -24,12 +25,17 @@ struct update {
     enum patch_kind patch_kind;
     struct object given; /* decoded body of a PUT */
     void *data;          /* of make and answer */
+    int64_t seconds;     /* since 1970 */
     /* Of update.c. */
     unsigned tries;
-    struct slice key, value; /* the new one */
-    struct object now;
-    struct allocation allocation;
+    bool large; /* of the row, the body, or what a patch can make of them */
+    struct slice key;
+    struct slice stored; /* as it is, of this revision */
+    int64_t revision;
+    struct slice value; /* the new one */
+    struct object old, now;
     struct commit commit;
+    struct allocation allocation; /* the last: it is large, and not zeroed */
 };
 
 /* A zeroed one in the arena; NULL: answered. */
@@ -44,5 +50,7 @@ bool update_check_name(struct exchange *ex, const struct object *o);
 bool update_check(struct update *u, const struct object *old, struct object *new);
 /* Reads the object the request names, and so on. */
 void update_run(struct update *u);
+/* The same for exchange_work, with a struct update. */
+void update_go(void *data);
 
 #endif

@@ -5,15 +5,18 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "base/utf8.h"
 #include "plugins/object/instant.h"
 
-static bool encode_plain(uint8_t c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
-}
+/* Bytes that stand for themselves: one look-up for each byte of all texts is what encoding costs
+ * most. */
+static const bool encode_plain[256] = {
+    [0x20] = true, [0x21] = true,        ['#' ... '%'] = true,  ['\'' ... ';'] = true,
+    ['='] = true,  ['?' ... '['] = true, [']' ... 0x7f] = true,
+};
 
 static void encode_escape(uint8_t c, struct buf *out)
 {
@@ -35,9 +38,19 @@ void encode_text(struct slice text, struct buf *out)
     }
     out->data[out->len++] = '"';
     size_t at = 0;
+    while (at < text.len && encode_plain[text.data[at]]) {
+        at++;
+    }
+    if (at == text.len && at > 0) { /* nearly always */
+        memcpy(out->data + out->len, text.data, at);
+        out->len += at;
+        out->data[out->len++] = '"';
+        return;
+    }
+    at = 0;
     while (at < text.len) {
         size_t from = at;
-        while (at < text.len && encode_plain(text.data[at])) {
+        while (at < text.len && encode_plain[text.data[at]]) {
             at++;
         }
         buf_append(out, text.data + from, at - from);
@@ -231,8 +244,11 @@ static void encode_message(const struct schema_type *t, const struct value *v, s
         if (at < n && v->items[at].field == i) {
             member = &v->items[at++];
         }
-        if (!encode_shows(f, member) || !buf_reserve(out, f->name_len + 4u)) {
+        if (!encode_shows(f, member)) {
             continue;
+        }
+        if (!buf_reserve(out, f->name_len + 4u)) {
+            return;
         }
         uint8_t *to = out->data + out->len;
         if (comma) {

@@ -2,7 +2,6 @@
 #include "plugins/object/instant.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char instant_layout[] = "2006-01-02T15:04:05Z07:00";
@@ -230,13 +229,27 @@ static size_t instant_format(int64_t seconds, int micros, char out[INSTANT_TEXT_
     instant_date(days, &year, &month, &day);
     /* Years beyond four digits have no RFC 3339 form: the nearest that has one. */
     year = year < 0 ? 0 : year > 9999 ? 9999 : year;
-    int n = snprintf(out, INSTANT_TEXT_BYTES_MAX, "%04u-%02u-%02uT%02u:%02u:%02u", (unsigned)year,
-                     month, day, (unsigned)(rest / 3600), (unsigned)(rest / 60 % 60),
-                     (unsigned)(rest % 60));
-    size_t len = (size_t)n;
-    if (micros >= 0) {
-        n = snprintf(out + len, INSTANT_TEXT_BYTES_MAX - len, ".%06d", micros);
-        len += (size_t)n;
+    const struct {
+        char before; /* 0 = nothing */
+        unsigned digits, number;
+    } parts[] = {{0, 4, (unsigned)year},
+                 {'-', 2, month},
+                 {'-', 2, day},
+                 {'T', 2, (unsigned)(rest / 3600)},
+                 {':', 2, (unsigned)(rest / 60 % 60)},
+                 {':', 2, (unsigned)(rest % 60)},
+                 {'.', 6, micros < 0 ? 0 : (unsigned)micros}};
+    size_t count = sizeof parts / sizeof parts[0] - (micros < 0);
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned left = parts[i].number;
+        if (parts[i].before != 0) {
+            out[len++] = parts[i].before;
+        }
+        len += parts[i].digits;
+        for (size_t at = len; at > len - parts[i].digits; left /= 10) {
+            out[--at] = (char)('0' + left % 10);
+        }
     }
     out[len++] = 'Z';
     return len;

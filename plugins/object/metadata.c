@@ -1,10 +1,10 @@
 /* metadata.c - names, identities and generations. */
 #include "plugins/object/metadata.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "plugins/object/texts.h"
+#include "plugins/object/uuid.h"
 
 /* The end of the year 9999: as far as times are written. */
 #define METADATA_SECONDS_MAX 253402300799
@@ -37,19 +37,11 @@ static int metadata_generate_name(struct object *o, const uint8_t random[8])
     return object_set_text(o, "metadata.name", slice_of(name, len));
 }
 
-/* A random UUID, version 4. */
 static int metadata_set_uid(struct object *o, const uint8_t random[16])
 {
-    char text[37];
-    uint8_t u[16];
-    memcpy(u, random, sizeof u);
-    u[6] = (uint8_t)((u[6] & 0x0f) | 0x40);
-    u[8] = (uint8_t)((u[8] & 0x3f) | 0x80);
-    snprintf(text, sizeof text,
-             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
-             u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
-             u[15]);
-    return object_set_str(o, "metadata.uid", text);
+    char text[UUID_TEXT_BYTES];
+    uuid_print(random, text);
+    return object_set_text(o, "metadata.uid", slice_of(text, sizeof text));
 }
 
 int metadata_prepare_create(struct object *o, const struct metadata_facts *facts)

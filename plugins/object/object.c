@@ -1,7 +1,6 @@
 /* object.c - walking paths through a tree, beside its schema. */
 #include "plugins/object/object.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "plugins/object/encode.h"
@@ -350,13 +349,21 @@ void object_remove(struct object *o, const char *path)
 
 struct slice object_api_version(const struct schema_type *type, struct arena *arena)
 {
-    char text[256];
     const char *group = schema_text(type, type->group);
-    const char *version = schema_text(type, type->version);
+    struct slice version = slice_str(schema_text(type, type->version));
     /* Options and answers of the meta group speak for every group: as v1. */
-    bool plain = group[0] == 0 || strcmp(group, "meta.k8s.io") == 0;
-    int n = snprintf(text, sizeof text, "%s%s%s", plain ? "" : group, plain ? "" : "/", version);
-    return arena_dup(arena, slice_of(text, (size_t)n));
+    if (group[0] == 0 || strcmp(group, "meta.k8s.io") == 0) {
+        return version;
+    }
+    size_t n = strlen(group);
+    uint8_t *text = arena_alloc(arena, n + 1 + version.len);
+    if (text == NULL) {
+        return slice_of(NULL, 0);
+    }
+    memcpy(text, group, n);
+    text[n] = '/';
+    memcpy(text + n + 1, version.data, version.len);
+    return slice_of(text, n + 1 + version.len);
 }
 
 int object_set_type_meta(struct object *o)

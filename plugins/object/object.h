@@ -44,8 +44,8 @@ int object_copy(const struct object *from, struct arena *arena, struct object *t
 bool object_equal(const struct object *a, const struct object *b);
 /* Sets kind and apiVersion as the type says. 0 or ERR_NOMEM. */
 int object_set_type_meta(struct object *o);
-/* Group and version as apiVersion shows them, "apps/v1" or "v1", into the arena; data NULL when out
- * of memory. */
+/* Group and version as apiVersion shows them, "apps/v1" or "v1", in the arena or for ever; data
+ * NULL when out of memory. */
 struct slice object_api_version(const struct schema_type *type, struct arena *arena);
 
 /* ---- reading ---- */

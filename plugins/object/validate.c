@@ -114,9 +114,16 @@ static bool validate_message(struct causes *c, const struct schema_type *t, cons
     }
     const struct schema_field *fields = schema_fields(t);
     bool bounded = true;
+    size_t at = 0; /* of the next member, which come in the order of fields */
     for (unsigned i = 0; i < t->field_count; i++) {
         const struct schema_field *f = fields + i;
-        const struct value *v = value_member(m, i);
+        bool set = at < value_len(m) && m->items[at].field == i;
+        const struct value *v = set ? &m->items[at++] : NULL;
+        if (v == NULL && old == NULL && !(f->flags & SCHEMA_FIELD_NEEDED) &&
+            (f->kind != SCHEMA_MESSAGE || f->shape != SCHEMA_ONE ||
+             (f->flags & SCHEMA_FIELD_POINTER))) {
+            continue; /* nearly always */
+        }
         const struct place *here = PLACE_FIELD(p, schema_field_name(f));
         const struct value *before = value_member(old, i);
         bool there = validate_field(c, f, v, here);

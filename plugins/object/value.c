@@ -176,7 +176,8 @@ struct value *value_map_get(const struct value *map, struct slice key)
     return found ? value_map_at(map, at) : NULL;
 }
 
-struct value *value_map_set(struct arena *a, struct value *map, struct slice key, struct value v)
+struct value *value_map_reach(struct arena *a, struct value *map, struct slice key,
+                              struct value fresh)
 {
     bool found;
     size_t at = value_pair_at(map, key, &found);
@@ -186,10 +187,19 @@ struct value *value_map_set(struct arena *a, struct value *map, struct slice key
             return NULL;
         }
         p[0] = value_text(key);
+        p[1] = fresh;
+        p[1].field = 0;
     }
-    struct value *p = value_map_at(map, at);
-    *p = v;
-    p->field = 0;
+    return value_map_at(map, at);
+}
+
+struct value *value_map_set(struct arena *a, struct value *map, struct slice key, struct value v)
+{
+    struct value *p = value_map_reach(a, map, key, v);
+    if (p != NULL) {
+        *p = v;
+        p->field = 0;
+    }
     return p;
 }
 

@@ -112,6 +112,10 @@ static inline struct value *value_map_cget(const struct value *map, const char *
 }
 /* Sets a key; the key's bytes are kept, not copied. NULL when out of memory. */
 struct value *value_map_set(struct arena *a, struct value *map, struct slice key, struct value v);
+/* The value of a key, which is put there, with its key's bytes kept, when it is missing. NULL when
+ * out of memory. */
+struct value *value_map_reach(struct arena *a, struct value *map, struct slice key,
+                              struct value fresh);
 /* For many pairs at once: puts one at the end, whatever its key; the map is none until
  * value_map_sort, which keeps the last pair of each key. The key's bytes are kept. NULL, ERR_NOMEM:
  * out of memory. */

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib"))
-from kvdtest import ROOT, Server, Tally, equal, free_ports  # noqa: E402
+from kvdtest import KVCTL, ROOT, Server, Tally, equal, free_ports  # noqa: E402
 
 PLUGINS = os.path.join(ROOT, "build/plugins")
 WAIT_SECONDS = 30
@@ -375,6 +375,48 @@ def restarts(api, tally):
         until("the administrator is let in", lambda: api.admin("GET", CM)[0] == 200)
 
 
+def replaced(api, tally, folder):
+    with tally.case("an authority of the operator's is taken up, also in the store, and its end is told"):
+        signs = open(f"{api.pki}/sa.key").read()
+        until("the member remembers what is shared", lambda: os.path.exists(f"{api.pki}/shared"))
+        api.server.stop()
+        before = os.path.join(folder, "before")
+        shutil.copytree(api.pki, before)
+        key, cert = os.path.join(folder, "new.key"), os.path.join(folder, "new.crt")
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-out", key)  # in a form that is not ours
+        openssl("req", "-x509", "-new", "-key", key, "-subj", "/CN=ours", "-days", "100", "-out", cert)
+        shutil.copyfile(cert, f"{api.pki}/ca.crt")
+        shutil.copyfile(key, f"{api.pki}/ca.key")
+        os.chmod(f"{api.pki}/ca.key", 0o644)
+        api.server.start()
+        until("the port has a certificate of it", lambda: api.ask("GET", "/version")[0] == 200)
+        until("the administrator is let in", lambda: api.admin("GET", CM)[0] == 200)
+        equal(mode(f"{api.pki}/ca.key"), 0o600)
+
+        def row():
+            return run(KVCTL, "--endpoints", api.server.endpoint, "get", "/registry/kvd.io/pki",
+                       "--print-value-only").stdout
+        until("the store has it", lambda: open(cert).read() in row())
+        equal(signs in row(), True)
+        until("the member remembers that",
+              lambda: open(f"{api.pki}/shared").read() != open(f"{before}/shared").read())
+        log = api.server.log_text()
+        for told in ("their files are 0600 now", "the authority ends within a year", "was replaced"):
+            equal(told in log, True)
+        metrics = api.server.get("/metrics")[1]
+        end = float(re.search(r'^kvd_plugin_apiserver_certificate_end_timestamp_seconds\{certificate="ca"\} (\S+)',
+                              metrics, re.M).group(1))
+        equal(99 * 86400 < end - time.time() <= 100 * 86400, True)
+    with tally.case("a member that has the one before takes over the new one"):
+        api.server.stop()
+        # As another member's disk is: the files of before, which all had agreed on.
+        shutil.rmtree(api.pki)
+        shutil.copytree(before, api.pki)
+        api.server.start()
+        until("the new one is here", lambda: open(f"{api.pki}/ca.crt").read() == open(cert).read())
+        until("the administrator is let in", lambda: api.admin("GET", CM)[0] == 200)
+
+
 def options(tally, folder):
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{folder}/tls.key", "-out",
             f"{folder}/tls.crt", "-subj", "/CN=given", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
@@ -450,6 +492,7 @@ def main():
             rights(api, tally)
             kubectl(api, tally)
             restarts(api, tally)
+            replaced(api, tally, folder)
         options(tally, folder)
         plane(tally)
     finally:

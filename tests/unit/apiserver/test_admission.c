@@ -184,13 +184,62 @@ static void plugins_are_switched_off(void **state)
                    "unknown plugin in Nothing");
 }
 
+/* What is remembered of rows that many pods look at is what they say now; of more of them than are
+ * remembered, too. */
+static void changing_story(void)
+{
+    enum { SPACES = 100 };
+    char path[96];
+    server_open_all();
+    for (int round = 0; round < 3; round++) {
+        char text[160];
+        snprintf(text, sizeof text, "{\"imagePullSecrets\":[{\"name\":\"s%d\"}]}", round);
+        struct asked a = ask_typed("PATCH", SAS "/default", "application/merge-patch+json", text);
+        expect_part(a, 200, NULL);
+        snprintf(text, sizeof text,
+                 "{\"metadata\":{\"name\":\"c\"},\"value\":%d,\"globalDefault\":true}", round + 1);
+        expect_answer("POST", PCS, text, 201, NULL);
+        for (int i = 0; i < 2; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "p%d-%d", round, i);
+            a = ask("POST", PODS, pod(name, ""));
+            snprintf(text, sizeof text, "\"imagePullSecrets\":[{\"name\":\"s%d\"}]", round);
+            expect_part(a, 201, text);
+            snprintf(text, sizeof text, "\"priority\":%d,", round + 1);
+            expect_part(a, 201, text);
+        }
+        expect_answer("DELETE", PCS "/c", "", 200, NULL);
+    }
+    for (int turn = 0; turn < 2; turn++) {
+        for (int i = 0; i < SPACES; i++) {
+            char text[80];
+            snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"n%d\"}}", i);
+            if (turn == 0) {
+                expect_answer("POST", "/api/v1/namespaces", text, 201, NULL);
+            }
+            snprintf(path, sizeof path, "/api/v1/namespaces/n%d/configmaps", i);
+            snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"c%d\"}}", turn);
+            expect_answer("POST", path, text, 201, NULL);
+        }
+    }
+    /* It ends: nothing comes into it any more. */
+    expect_answer("DELETE", "/api/v1/namespaces/n7", "", 200, "Terminating");
+    expect_answer("POST", "/api/v1/namespaces/n7/configmaps", "{\"metadata\":{\"name\":\"d\"}}",
+                  403, "because it is being terminated");
+    t_close();
+}
+
+static void what_pods_look_at_may_change(void **state)
+{
+    t_for_each_seed(1, changing_story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pods_run_as_accounts),
-        cmocka_unit_test(pods_have_priorities),
-        cmocka_unit_test(pods_stay_five_minutes),
-        cmocka_unit_test(plugins_are_switched_off),
+        cmocka_unit_test(pods_run_as_accounts),         cmocka_unit_test(pods_have_priorities),
+        cmocka_unit_test(pods_stay_five_minutes),       cmocka_unit_test(plugins_are_switched_off),
+        cmocka_unit_test(what_pods_look_at_may_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

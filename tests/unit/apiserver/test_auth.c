@@ -197,6 +197,38 @@ static void settle_story(void)
     t_close();
 }
 
+/* A row that is none: told once, looked at again, and taken over when it is good, or gone. */
+static void broken_story(void)
+{
+    static const char row[] = "/registry/kvd.io/pki";
+    t_on_failure(server_failed);
+    t_open(kvplugin_entry(), NULL);
+    t_hold("get");
+    t_advance(1);
+    t_put(row, "nonsense");
+    t_put("/registry/serviceaccounts/default/web",
+          "{\"kind\":\"ServiceAccount\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"web\","
+          "\"namespace\":\"default\",\"uid\":\"u\"}}");
+    t_release("get");
+    t_advance(200000);
+    t_expect_int(t_logged("the authority in the store cannot be read: this member goes on with its "
+                          "own, and makes no tokens; put the row back, or delete it to have it "
+                          "written anew"),
+                 1);
+    expect_part(ask_as(NULL, "POST", SA "/web/token", "{}"), 503, "are not known yet");
+    t_delete(row);
+    t_advance(70000);
+    t_expect_int(t_count(row), 1);
+    struct kept t = token_of("");
+    expect_who(&t, 201, NULL);
+    t_close();
+}
+
+static void a_broken_row_is_told(void **state)
+{
+    t_for_each_seed(SEEDS, broken_story);
+}
+
 static void keys_are_settled_first(void **state)
 {
     t_for_each_seed(SEEDS, settle_story);
@@ -313,6 +345,7 @@ int main(void)
         cmocka_unit_test(tokens_end_with_what_they_are_bound_to),
         cmocka_unit_test(trouble_is_told_apart),
         cmocka_unit_test(keys_are_settled_first),
+        cmocka_unit_test(a_broken_row_is_told),
         cmocka_unit_test(reviews_answer),
         cmocka_unit_test(every_allocation_may_fail),
     };

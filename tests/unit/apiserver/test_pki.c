@@ -2,6 +2,7 @@
 #include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "plugins/apiserver/cert.h"
@@ -15,6 +16,23 @@
 
 static struct pki_plan plan;
 static char folder[64];
+
+/* Instead of libc's: tells what was flushed. */
+static unsigned flushes;
+static struct buf flushed; /* paths, with blanks around each */
+
+int fsync(int fd)
+{
+    char link[64];
+    char path[PKI_PATH_BYTES];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (n > 0) {
+        buf_printf(&flushed, " %.*s ", (int)n, path);
+    }
+    flushes++;
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static int pki_setup(void **state)
 {
@@ -34,6 +52,7 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 
 static int pki_teardown(void **state)
 {
+    buf_close(&flushed);
     nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return teardown(state);
 }
@@ -44,7 +63,7 @@ static int start(struct pki_set *s, int64_t now, struct errmsg *e)
     pki_set_init(s);
     int rc = pki_set_load(s, &plan, e);
     rc = rc == 0 ? pki_set_make(s, &plan, now, e) : rc;
-    return rc == 0 ? pki_set_store(s, &plan, true, e) : rc;
+    return rc == 0 ? pki_set_store(s, &plan, slice_of(NULL, 0), true, e) : rc;
 }
 
 static void started(struct pki_set *s, int64_t now)
@@ -226,6 +245,163 @@ static void what_cannot_be_written_is_told(void **state)
     pki_set_close(&s);
 }
 
+static void expect_flushed(const char *path)
+{
+    char with_blanks[PKI_PATH_BYTES + 2];
+    snprintf(with_blanks, sizeof with_blanks, " %s ", path);
+    if (memmem(flushed.data, flushed.len, with_blanks, strlen(with_blanks)) == NULL) {
+        fail_msg("not flushed: %s", path);
+    }
+}
+
+/* The lane writes without waiting for the disk; who may wait flushes all of it, also what was there
+ * already, and the names of files and of their folder. */
+static void all_is_flushed_when_asked(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"ca.crt",    "ca.key",    "apiserver.crt", "apiserver.key",
+                                        "admin.crt", "admin.key", "sa.key"};
+    struct pki_set s;
+    char path[PKI_PATH_BYTES];
+    pki_set_init(&s);
+    flushes = 0;
+    buf_clear(&flushed);
+    assert_int_equal(pki_set_make(&s, &plan, NOW, &f->e), 0);
+    assert_int_equal(pki_set_store(&s, &plan, slice_of(NULL, 0), false, &f->e), 0);
+    assert_int_equal(flushes, 0);
+    assert_int_equal(pki_set_store(&s, &plan, slice_str("a\n"), true, &f->e), 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        in_pki(names[i], path);
+        expect_flushed(path);
+    }
+    in_pki("shared.new", path); /* before it has its name */
+    expect_flushed(path);
+    expect_flushed(plan.kubeconfig);
+    expect_flushed(plan.dir);
+    expect_flushed(folder);
+    buf_close(&flushed);
+    pki_set_close(&s);
+}
+
+static void chmod_part(const char *name, mode_t mode)
+{
+    char path[PKI_PATH_BYTES];
+    in_pki(name, path);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+static mode_t mode_of(const char *name)
+{
+    char path[PKI_PATH_BYTES];
+    struct stat st;
+    in_pki(name, path);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 0777;
+}
+
+static void keys_are_for_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    struct pki_set s;
+    /* Nothing is there yet: nothing to guard. */
+    assert_int_equal(pki_set_guard(&plan, &f->out, &f->e), 0);
+    started(&s, NOW);
+    pki_set_close(&s);
+    assert_int_equal(pki_set_guard(&plan, &f->out, &f->e), 0);
+    assert_int_equal(f->out.len, 0);
+    chmod_part("ca.key", 0644);
+    chmod_part("sa.key", 0660);
+    chmod_part("ca.crt", 0666); /* no secret */
+    assert_int_equal(chmod(plan.kubeconfig, 0604), 0);
+    assert_int_equal(pki_set_guard(&plan, &f->out, &f->e), 0);
+    assert_string_equal(text_of(&f->out), "ca.key sa.key admin.kubeconfig");
+    assert_int_equal(mode_of("ca.key"), 0600);
+    assert_int_equal(mode_of("sa.key"), 0600);
+    assert_int_equal(mode_of("ca.crt"), 0666);
+    buf_clear(&f->out);
+    assert_int_equal(pki_set_guard(&plan, &f->out, &f->e), 0);
+    assert_int_equal(f->out.len, 0);
+    /* What belongs to somebody else cannot be corrected: only root can make such a file. */
+    if (geteuid() == 0) {
+        chmod_part("ca.key", 0644);
+        assert_int_equal(chmod(plan.dir, 0755), 0);
+        assert_int_equal(chmod(folder, 0755), 0);
+        assert_int_equal(seteuid(65534), 0);
+        int rc = pki_set_guard(&plan, &f->out, &f->e);
+        assert_int_equal(seteuid(0), 0);
+        assert_int_equal(rc, ERR_IO);
+        assert_non_null(strstr(f->e.text, "ca.key: others may use this key (mode 644)"));
+    }
+}
+
+/* Who was changed since all agreed has something new to say; who was not, has not. */
+static void what_was_replaced_is_known(void **state)
+{
+    struct fixture *f = *state;
+    struct pki_set a, b;
+    struct buf row, agreed, loaded;
+    buf_init(&row);
+    buf_init(&agreed);
+    buf_init(&loaded);
+    started(&a, NOW);
+    assert_true(pki_set_bundle(&a, &row) && pki_set_agreed(buf_slice(&row), &agreed));
+    /* It is on disk behind the files. */
+    assert_true(pki_set_load_agreed(&plan, &loaded));
+    assert_int_equal(loaded.len, 0);
+    assert_int_equal(pki_set_store(&a, &plan, buf_slice(&agreed), true, &f->e), 0);
+    assert_true(pki_set_load_agreed(&plan, &loaded));
+    assert_true(same(&loaded, &agreed));
+    assert_int_equal(mode_of("shared"), 0600);
+    /* All the same; then an authority of the operator's. */
+    assert_false(pki_set_is_replaced(&a, buf_slice(&agreed), buf_slice(&row)));
+    snprintf(plan.dir, sizeof plan.dir, "%s/other", folder);
+    started(&b, NOW);
+    assert_true(pki_set_is_replaced(&b, buf_slice(&agreed), buf_slice(&row)));
+    /* A member that never agreed is a new one: the row counts. */
+    assert_false(pki_set_is_replaced(&b, slice_of(NULL, 0), buf_slice(&row)));
+    /* Changed here and there: the row counts. */
+    buf_append_byte(&row, '\n');
+    assert_false(pki_set_is_replaced(&b, buf_slice(&agreed), buf_slice(&row)));
+    buf_close(&row);
+    buf_close(&agreed);
+    buf_close(&loaded);
+    pki_set_close(&a);
+    pki_set_close(&b);
+}
+
+/* Files as operators have them: no end of the last line, the authority before behind the new one.
+ */
+static void two_authorities_are_shared(void **state)
+{
+    struct fixture *f = *state;
+    struct pki_set a, b, c;
+    int64_t end;
+    started(&a, NOW);
+    snprintf(plan.dir, sizeof plan.dir, "%s/other", folder);
+    started(&b, NOW + DAY);
+    assert_true(buf_append_slice(&a.ca_cert, buf_slice(&b.ca_cert)));
+    a.ca_cert.len--;
+    assert_true(pki_set_bundle(&a, &f->out));
+    assert_true(pki_set_copy(&b, &c));
+    assert_true(pki_set_unbundle(&c, buf_slice(&f->out)));
+    assert_true(same(&c.ca_key, &a.ca_key) && same(&c.sa_key, &a.sa_key));
+    assert_int_equal(c.ca_cert.len, a.ca_cert.len + 1);
+    assert_int_equal(pki_set_make(&c, &plan, NOW, &f->e), 0);
+    struct crypto_key *key = crypto_key_read(buf_slice(&c.server_key), 0);
+    assert_true(cert_fits(buf_slice(&c.server_cert), key, buf_slice(&a.ca_cert), NAMES, NOW));
+    crypto_key_free(key);
+    assert_true(cert_end(buf_slice(&c.ca_cert), &end));
+    assert_int_equal(end, NOW + 3650 * DAY);
+    assert_false(cert_end(slice_str("nothing"), &end));
+    /* A key with something behind it would not come apart again: it is written in our form. */
+    buf_append_slice(&c.ca_key, buf_slice(&c.ca_cert));
+    assert_int_equal(pki_set_make(&c, &plan, NOW, &f->e), 0);
+    assert_true(same(&c.ca_key, &a.ca_key));
+    pki_set_close(&a);
+    pki_set_close(&b);
+    pki_set_close(&c);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, pki_setup, pki_teardown)
@@ -233,6 +409,8 @@ int main(void)
         T(the_set_is_made_once),           T(certificates_are_renewed_in_time),
         T(half_an_authority_is_refused),   T(a_set_is_shared),
         T(what_cannot_be_written_is_told), T(a_change_cut_short_is_finished),
+        T(all_is_flushed_when_asked),      T(keys_are_for_nobody_else),
+        T(what_was_replaced_is_known),     T(two_authorities_are_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
