@@ -58,6 +58,11 @@ static void client_read_status(struct client_answer *a, struct arena *arena)
     }
 }
 
+bool client_certainly_not(const struct client_answer *a)
+{
+    return !a->ok && a->outcome != KVP_UNKNOWN && a->status != 504;
+}
+
 static void client_on_done(void *data, const struct kvp_result *r,
                            const struct kvp_object_answer *answer)
 {

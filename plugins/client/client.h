@@ -49,6 +49,10 @@ struct client_answer {
 };
 typedef void client_done_fn(void *data, const struct client_answer *a);
 
+/* Whether a request was without effect for sure, so that no event of it will come. What is neither
+ * ok nor that may have happened: the asking ended first, or the server (504) does not know. */
+bool client_certainly_not(const struct client_answer *a);
+
 /* One request. Texts and body are copied. */
 struct client_request {
     enum kvp_verb verb;             /* not WATCH: that is the informer's */

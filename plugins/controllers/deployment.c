@@ -151,7 +151,7 @@ static void deploy_created(void *data, const struct client_answer *answer)
         rc = rollout_created(&run->rollout);
     } else if (slice_eq(answer->status_reason, slice_str("AlreadyExists"))) {
         deploy_exists(run, w->set);
-    } else if (answer->ns_terminating || answer->outcome == KVP_UNKNOWN) {
+    } else if (answer->ns_terminating || !client_certainly_not(answer)) {
         run->failed = true;
     } else {
         char text[1024];

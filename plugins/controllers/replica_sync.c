@@ -84,12 +84,6 @@ static struct slice replica_answer_name(const struct client_answer *answer, stru
                                                                 : slice_of("", 0);
 }
 
-/* Whether a request was without effect for sure, so that no event of it will come. */
-static bool replica_certainly_not(const struct client_answer *answer)
-{
-    return !answer->ok && answer->outcome != KVP_UNKNOWN;
-}
-
 static void replica_go_on_creating(struct replica_sync *s);
 
 static void replica_created(void *data, const struct client_answer *answer)
@@ -103,7 +97,7 @@ static void replica_created(void *data, const struct client_answer *answer)
         }
         return;
     }
-    if (replica_certainly_not(answer)) {
+    if (client_certainly_not(answer)) {
         expects_created(c->expects, s->key);
     }
     if (answer->ok) {
@@ -215,7 +209,7 @@ static void replica_deleted(void *data, const struct client_answer *answer)
         return;
     }
     bool gone = answer->status == 404 || answer->status == 409;
-    if (replica_certainly_not(answer)) {
+    if (client_certainly_not(answer)) {
         expects_deleted(c->expects, s->key, v->uid);
     }
     if (answer->ok) {
@@ -502,8 +496,9 @@ int64_t replica_reconcile(void *data, struct work *w, struct slice key)
     if (!replica_gather(&g, &result)) {
         replica_sync_free(g.sync);
     } else {
-        int64_t wait_s = g.sync->counts.next_s;
-        result = wait_s > 0 ? wait_s * 1000 : KVP_DONE;
+        int64_t wait_ms = g.sync->counts.next_s * 1000;
+        int64_t left_ms = (int64_t)expects_left_ms(c->expects, key);
+        result = wait_ms <= 0 || (left_ms > 0 && left_ms < wait_ms) ? left_ms : wait_ms;
         if (!replica_manage(g.sync, &g)) {
             replica_sync_free(g.sync);
             result = KVP_RETRY;

@@ -55,7 +55,7 @@ struct slice_created { /* a create under way */
 static void slice_create_done(void *data, const struct client_answer *a)
 {
     struct slice_created *c = data;
-    if (!a->ok) {
+    if (client_certainly_not(a)) {
         expects_created(c->s->expects, slice_of(c->key, c->len));
     }
     mem_free(c);

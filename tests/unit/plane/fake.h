@@ -101,15 +101,20 @@ static const struct kvp_plugin fake_plugin = {.size = sizeof(struct kvp_plugin),
                                               .init = fake_init,
                                               .fini = fake_fini};
 
-/* A plane with nothing but this provider. */
-static inline void fake_open(void)
+/* A plane with nothing but this provider, and a plugin of the control plane (NULL = none). */
+static inline void fake_open_with(const char *plugin)
 {
     static bool registered;
     if (!registered) {
         plane_register(&fake_plugin);
         registered = true;
     }
-    plane_open("fake", NULL);
+    plane_open("fake", plugin, NULL);
+}
+
+static inline void fake_open(void)
+{
+    fake_open_with(NULL);
 }
 
 struct fake_say {
