@@ -40,10 +40,13 @@ int claims_adopt(struct claims *c);
 /* Instead of claims_adopt. */
 void claims_drop(struct claims *c);
 
-/* An index for informers of children: under the uid of the controlling owner, or, of orphans, under
- * their namespace and a slash (which no uid has). */
+/* An index for informers of children: under namespace/uid of the controlling owner, of orphans under
+ * namespace/. An owner is of its children's namespace: what another one's child says is nothing. */
 void claim_index(void *data, const struct object *o, struct index_emit *emit);
-/* Goes through a namespace's orphans in an informer that has claim_index as INDEX_CONTROLLER. */
+/* Goes through the children of an owner, or a namespace's orphans, in an informer that has
+ * claim_index as INDEX_CONTROLLER. */
+int claim_each_child(struct informer *i, struct slice space, struct slice owner_uid,
+                     informer_each_fn *each, void *data);
 int claim_each_orphan(struct informer *i, struct slice space, informer_each_fn *each, void *data);
 
 #endif

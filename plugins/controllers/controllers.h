@@ -29,8 +29,8 @@ enum watched {
     WATCHED_COUNT
 };
 
-/* Indexes that informers have; index 0 of pods, replica sets: uid of the controlling owner, orphans
- * apart (claim_index). */
+/* Indexes that informers have; index 0 of pods, replica sets: whose children they are
+ * (claim_index). */
 #define INDEX_CONTROLLER 0u
 #define INDEX_POD_NODE   1u /* of pods: spec.nodeName, "" for those without */
 

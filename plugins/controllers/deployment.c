@@ -283,8 +283,8 @@ static void deploy_look_for_old_pods(struct deploy_run *run)
     struct rollout *r = &run->rollout;
     for (size_t i = 0; i < r->count && !r->old_pods; i++) {
         if (i != r->fresh) {
-            informer_by_index(run->c->pods, INDEX_CONTROLLER, object_uid(&r->sets[i].o),
-                              deploy_pod_runs, &r->old_pods);
+            claim_each_child(run->c->pods, object_namespace(&run->before),
+                             object_uid(&r->sets[i].o), deploy_pod_runs, &r->old_pods);
         }
     }
 }
@@ -304,7 +304,7 @@ static bool deploy_gather_sets(struct deploy_run *run, int64_t *result)
     g.room = 4;
     g.failed = run->rollout.sets == NULL;
     if (!g.failed) {
-        informer_by_index(run->c->sets, INDEX_CONTROLLER, object_uid(d), deploy_gather_set, &g);
+        claim_each_child(run->c->sets, object_namespace(d), object_uid(d), deploy_gather_set, &g);
         claim_each_orphan(run->c->sets, object_namespace(d), deploy_gather_set, &g);
     }
     if (g.failed) {

@@ -338,7 +338,7 @@ static int replica_gather_pod(void *data, const struct object *pod)
 static int replica_each_pod(struct replicas *c, const struct object *owner, informer_each_fn *each,
                             void *data)
 {
-    return informer_by_index(c->pods, INDEX_CONTROLLER, object_uid(owner), each, data);
+    return claim_each_child(c->pods, object_namespace(owner), object_uid(owner), each, data);
 }
 
 /* ---- pods that share nodes ------------------------------------------------------------------ */
@@ -399,8 +399,8 @@ static bool replica_count_together(struct replica_sync *s, struct rank_pod *pods
     }
     qsort(pods, count, sizeof *pods, replica_by_node);
     if (parent != NULL && s->c->kind->watch == WATCH_REPLICASETS) {
-        informer_by_index(s->c->owners, INDEX_CONTROLLER, reference_text(parent, "uid"),
-                          replica_count_sibling, &n);
+        claim_each_child(s->c->owners, object_namespace(&s->owner), reference_text(parent, "uid"),
+                         replica_count_sibling, &n);
     } else {
         replica_count_sibling(&n, &s->owner);
     }
