@@ -40,8 +40,9 @@ int claims_adopt(struct claims *c);
 /* Instead of claims_adopt. */
 void claims_drop(struct claims *c);
 
-/* An index for informers of children: under namespace/uid of the controlling owner, of orphans under
- * namespace/. An owner is of its children's namespace: what another one's child says is nothing. */
+/* An index for informers of children: under namespace/uid of the controlling owner, of orphans
+ * under namespace/. An owner is of its children's namespace: what another one's child says is
+ * nothing. */
 void claim_index(void *data, const struct object *o, struct index_emit *emit);
 /* Goes through the children of an owner, or a namespace's orphans, in an informer that has
  * claim_index as INDEX_CONTROLLER. */

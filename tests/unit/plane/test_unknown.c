@@ -198,6 +198,14 @@ static void once(const char *resource, void (*open)(void *data), void (*close)(v
     go_on(PATIENCE_MS);
     assert_int_equal(creates_of(resource), 0); /* the provider is new, and counts anew */
     plane_close();
+
+    /* Closed while the term goes on: nothing of it is left. */
+    begin(open, close);
+    assert_int_equal(creates_of(resource), 1);
+    plane_on_stop(NULL, NULL);
+    plane_inside(close, NULL);
+    fake_answer(create_of(resource), 201, "{}");
+    plane_close();
 }
 
 static void slices_are_made_once(void **state)
