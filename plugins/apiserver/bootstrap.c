@@ -152,15 +152,16 @@ static int bootstrap_fill(struct bootstrap *b, struct kvp_txn *txn, const struct
     if (rc != 0 || w->type != SCHEMA_CORE_V1_SERVICE) {
         return rc;
     }
-    /* Its address is nobody else's: it is never picked, and taken at once. */
+    /* Its address is never picked, but somebody may have asked for it meanwhile. */
     char address[ADDRESS_TEXT_BYTES];
     struct buf claim;
     address_print(&b->api->ranges.addresses, 0, address);
     buf_init(&claim);
     service_address_key(slice_str(address), &claim);
-    put.key = kvp_bytes_of(claim.data, claim.len);
+    put.key = absent.key = kvp_bytes_of(claim.data, claim.len);
     put.value = kvp_str("default/kubernetes");
-    rc = claim.failed ? KVP_NO_MEMORY : host->txn_put(txn, KVP_THEN, &put);
+    rc = claim.failed ? KVP_NO_MEMORY : host->txn_compare(txn, &absent);
+    rc = rc == 0 ? host->txn_put(txn, KVP_THEN, &put) : rc;
     buf_close(&claim);
     return rc;
 }

@@ -256,7 +256,13 @@ static void remove_apply(struct removal *rm, const struct kvp_row *row)
         rm->done(rm, false, revision);
         return;
     }
+    rm->allocation.memory = rm->memory;
     if (rm->gone && !service_allocate(ex, &rm->allocation, NULL, &rm->object)) {
+        return;
+    }
+    struct slice owner = service_owner(&rm->object, rm->memory);
+    if (owner.data == NULL) {
+        exchange_no_memory(ex);
         return;
     }
     rm->commit = (struct commit){.ex = ex,
@@ -265,6 +271,7 @@ static void remove_apply(struct removal *rm, const struct kvp_row *row)
                                  .revision = revision,
                                  .remove = rm->gone,
                                  .claims = rm->gone ? &rm->allocation.claims : NULL,
+                                 .owner = owner,
                                  .done = remove_committed,
                                  .data = rm};
     commit_run(&rm->commit);

@@ -155,6 +155,22 @@ static void give_story(void)
     t_expect_value(IPS "10.96.0.10", NULL);
     expect_answer("POST", SVCS "?dryRun=All", svc("d", ""), 201, "\"clusterIP\":\"10.");
     expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
+    /* What is somebody else's by now, or nobody's, stays so. */
+    t_put(IPS "10.96.0.10", "default/other");
+    expect_answer("DELETE", SVCS "/b", "", 200, "Success");
+    t_expect_value(IPS "10.96.0.10", "default/other");
+    t_delete(IPS "10.96.0.10");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
+    t_put(IPS "10.96.0.10", "default/other");
+    expect_answer("PUT", SVCS "/b", svc("b", "\"type\":\"ExternalName\",\"externalName\":\"x.y\","),
+                  200, "ExternalName");
+    t_expect_value(IPS "10.96.0.10", "default/other");
+    t_delete(IPS "10.96.0.10");
+    expect_answer("DELETE", SVCS "/b", "", 200, "Success");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
+    t_delete(IPS "10.96.0.10");
+    expect_answer("DELETE", SVCS "?fieldSelector=metadata.name%3Db", "", 200, "10.96.0.10");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
     /* Held until the last finalizer is gone. */
     a = ask_typed("PATCH", SVCS "/b", "application/merge-patch+json",
                   "{\"metadata\":{\"finalizers\":[\"a/b\"]}}");
@@ -365,6 +381,16 @@ static void kubernetes_story(void)
     expect_answer("GET", SVCS "/kubernetes", "", 200, "10.96.0.1");
     expect_answer("GET", slice, "", 200, "10.1.2.3");
     expect_answer("GET", PCS "/system-node-critical", "", 200, NULL);
+    /* Its address stays with who was quicker, and it waits for it. */
+    expect_answer("DELETE", SVCS "/kubernetes", "", 200, NULL);
+    expect_answer("POST", SVCS, svc("x", "\"clusterIP\":\"10.96.0.1\","), 201, NULL);
+    t_advance(61000);
+    expect_answer("GET", SVCS "/kubernetes", "", 404, NULL);
+    t_expect_value(IPS "10.96.0.1", "default/x");
+    expect_answer("DELETE", SVCS "/x", "", 200, NULL);
+    t_advance(61000);
+    expect_answer("GET", SVCS "/kubernetes", "", 200, "10.96.0.1");
+    t_expect_value(IPS "10.96.0.1", "default/kubernetes");
     t_close();
 }
 
