@@ -199,6 +199,11 @@ static void work_take_result(struct work *w, int64_t result)
     }
 }
 
+void work_look_again(struct work *w, int64_t ms)
+{
+    work_take_result(w, ms);
+}
+
 /* ---- working ------------------------------------------------------------------------------- */
 
 static void work_run(struct work *w)

@@ -59,6 +59,9 @@ size_t works_len(const struct works *q); /* keys that wait for their turn */
 int work_send(struct work *w, const struct client_request *r, unsigned forgiven);
 /* In reconcile or a done: the key failed, for this reason (logged at debug level). */
 void work_fail(struct work *w, const char *why);
+/* In reconcile or a done: the key comes again so many milliseconds after it is finished, whatever
+ * reconcile returns (sooner when that says so). ms > 0. */
+void work_look_again(struct work *w, int64_t ms);
 /* Keeps the work open for something that is no request, until work_release. */
 void work_hold(struct work *w);
 /* result: as reconcile returns; of several the earliest holds. w may be gone when it returns. */

@@ -85,11 +85,15 @@ struct orphan {
     struct slice space, name, uid;
 };
 
+/* After so many milliseconds the next ones. */
+#define CLAIMS_AGAIN_MS 1
+
 struct adoption {
     struct arena arena;
     struct work *work;
     struct object owner; /* what the patches say of it: metadata only */
     struct orphan *orphans;
+    bool more; /* orphans than these */
 };
 
 static void adoption_free(struct adoption *a)
@@ -134,6 +138,9 @@ static void adoption_checked(void *data, const struct client_answer *answer)
             if (claim_send_patch(a->work, o, &patch) != 0) {
                 work_fail(a->work, "an orphan could not be adopted");
             }
+        }
+        if (a->more) {
+            work_look_again(a->work, CLAIMS_AGAIN_MS);
         }
     }
     buf_close(&patch);
@@ -180,24 +187,44 @@ static bool adoption_add(struct adoption *a, const struct object *child)
     return true;
 }
 
+static void claims_note_orphan(struct claims *c, const struct object *child)
+{
+    if (c->adopts == CLAIMS_MAX) {
+        c->adoption->more = true;
+        return;
+    }
+    c->adopts++;
+    c->adoption = c->adoption == NULL ? adoption_new(c) : c->adoption;
+    if (c->adoption == NULL || !adoption_add(c->adoption, child)) {
+        c->reason = KVP_NO_MEMORY;
+    }
+}
+
+static void claims_release(struct claims *c, const struct object *child)
+{
+    struct buf patch;
+    struct orphan o = {.type = child->type,
+                       .space = object_text(child, "metadata.namespace"),
+                       .name = object_text(child, "metadata.name")};
+    if (c->releases == CLAIMS_MAX) {
+        work_look_again(c->work, CLAIMS_AGAIN_MS);
+        return;
+    }
+    c->releases++;
+    buf_init(&patch);
+    claim_print_release(object_text(c->owner, "metadata.uid"), object_text(child, "metadata.uid"),
+                        &patch);
+    int reason = claim_send_patch(c->work, &o, &patch);
+    c->reason = c->reason == 0 ? reason : c->reason;
+    buf_close(&patch);
+}
+
 void claims_note(struct claims *c, enum claim what, const struct object *child)
 {
     if (what == CLAIM_ADOPT && c->reason == 0) {
-        c->adoption = c->adoption == NULL ? adoption_new(c) : c->adoption;
-        if (c->adoption == NULL || !adoption_add(c->adoption, child)) {
-            c->reason = KVP_NO_MEMORY;
-        }
+        claims_note_orphan(c, child);
     } else if (what == CLAIM_RELEASE) {
-        struct buf patch;
-        struct orphan o = {.type = child->type,
-                           .space = object_text(child, "metadata.namespace"),
-                           .name = object_text(child, "metadata.name")};
-        buf_init(&patch);
-        claim_print_release(object_text(c->owner, "metadata.uid"),
-                            object_text(child, "metadata.uid"), &patch);
-        int reason = claim_send_patch(c->work, &o, &patch);
-        c->reason = c->reason == 0 ? reason : c->reason;
-        buf_close(&patch);
+        claims_release(c, child);
     }
 }
 

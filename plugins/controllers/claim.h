@@ -2,7 +2,8 @@
  *
  * An orphan that matches is adopted: first the owner is asked for anew (it may be gone, or another
  * one of its name), then the orphan gets an owner reference, on condition of its uid. A child that
- * does not match any more is released. */
+ * does not match any more is released. A selector may come to match thousands: of each of the two
+ * CLAIMS_MAX are seen to at once, then the key comes again. */
 #ifndef KVD_CONTROLLERS_CLAIM_H
 #define KVD_CONTROLLERS_CLAIM_H
 
@@ -25,12 +26,16 @@ enum claim claim_decide(const struct object *owner, const struct label_selector 
 void claim_print_adopt(const struct object *owner, struct slice child_uid, struct buf *out);
 void claim_print_release(struct slice owner_uid, struct slice child_uid, struct buf *out);
 
+/* Requests that one callback sends: they take it a millisecond or two. */
+#define CLAIMS_MAX 64u
+
 /* Children to adopt, gathered while going through an informer. */
 struct claims {
     const struct object *owner; /* good until claims_adopt returned */
     struct work *work;
     struct adoption *adoption; /* NULL = none so far */
-    int reason;                /* what went wrong first; 0 = nothing */
+    uint32_t adopts, releases;
+    int reason; /* what went wrong first; 0 = nothing */
 };
 /* Takes note of an orphan, or sends the release of a child, as part of the work. */
 void claims_note(struct claims *c, enum claim what, const struct object *child);
