@@ -66,23 +66,6 @@ void informer_on_alarm(void *data)
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-static void informer_add_escaped(struct buf *out, struct slice text)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t k = 0; k < text.len; k++) {
-        uint8_t c = text.data[k];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '_' || c == '.' || c == '~';
-        if (plain) {
-            buf_append_byte(out, c);
-        } else {
-            buf_append_byte(out, '%');
-            buf_append_byte(out, (uint8_t)hex[c >> 4]);
-            buf_append_byte(out, (uint8_t)hex[c & 15]);
-        }
-    }
-}
-
 static int informer_ask(struct informer *i, struct kvp_object_args *args, struct buf *query)
 {
     const struct schema_resource *kind = schema_resource_of(i->type);
@@ -222,7 +205,7 @@ static void informer_page(struct informer *i)
     buf_printf(&query, "limit=%u", INFORMER_PAGE_OBJECTS);
     if (i->next.len > 0) {
         buf_append_str(&query, "&continue=");
-        informer_add_escaped(&query, buf_slice(&i->next));
+        client_add_escaped(&query, buf_slice(&i->next));
     }
     int reason = informer_ask(i, &args, &query);
     buf_close(&query);

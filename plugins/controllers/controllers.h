@@ -35,12 +35,14 @@ enum watched {
 #define INDEX_POD_NODE   1u /* of pods: spec.nodeName, "" for those without */
 
 struct controllers_conf; /* the options, controllers.c */
+struct catchup_list;
 
 struct controllers {
     const struct kvp_host *host;
     struct kvp_ctx *ctx; /* of the instance */
     const struct controllers_conf *conf;
     struct informer *informers[WATCHED_COUNT];
+    struct catchup_list *catchups[WATCHED_COUNT]; /* of the term, shared by its controllers */
     void *open[32]; /* what each controller's open gave, in the order of the list; NULL = closed */
 };
 

@@ -174,6 +174,7 @@ static void emptying_list(struct emptying *e)
                                .type = emptying_kind(e),
                                .space = object_name(&e->space),
                                .query = slice_str("limit=100"),
+                               .metadata = true,
                                .done = emptying_listed};
     emptying_send(e, &r);
 }
