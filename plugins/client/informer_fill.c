@@ -80,6 +80,10 @@ static int informer_ask(struct informer *i, struct kvp_object_args *args, struct
     args->request.version = kvp_str(schema_text(i->type, i->type->version));
     args->request.resource = kvp_str(schema_text(kind, kind->plural));
     args->request.query = kvp_of_slice(buf_slice(query));
+    if (i->metadata) {
+        args->request.accept =
+            kvp_str(args->request.verb == KVP_VERB_LIST ? CLIENT_METADATA_LIST : CLIENT_METADATA);
+    }
     int reason =
         query->failed ? KVP_NO_MEMORY : i->client.host->object(i->client.ctx, args, &i->request);
     if (reason != 0) {
