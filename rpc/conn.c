@@ -277,6 +277,7 @@ static void conn_write_rest(struct conn *c, const uint8_t *data, size_t len)
         return;
     }
     c->pending_len = len;
+    c->pending_since_ms = server_now_ms(c->server);
     c->write_pending = true;
     if (c->ops->write(c, c->pending, len) < 0) {
         c->write_pending = false;
