@@ -360,7 +360,15 @@ void verb_watch(struct exchange *ex)
         return;
     }
     w->ex = ex;
-    if (!selection_read(ex, &w->selection) || !listing_init(&w->listing, ex, &w->selection)) {
+    if (!selection_read(ex, &w->selection)) {
+        return;
+    }
+    if (ex->head) { /* nobody would see the events */
+        exchange_stream(ex, "application/json");
+        exchange_end(ex);
+        return;
+    }
+    if (!listing_init(&w->listing, ex, &w->selection)) {
         return;
     }
     arena_init(&w->scratch, 0);
