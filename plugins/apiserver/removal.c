@@ -98,15 +98,7 @@ bool removal_read_options(struct removal *rm, struct exchange *ex)
     }
     int rc = form == MEDIA_BODY_JSON ? object_decode(&o, t, &ex->arena, text, NULL, &e)
                                      : object_decode_yaml(&o, t, &ex->arena, text, NULL, &e);
-    if (rc == ERR_NOMEM) {
-        exchange_no_memory(ex);
-        return false;
-    }
-    if (rc != 0) {
-        exchange_fail(ex, status_bad_request(&ex->arena, "%s", e.text));
-        return false;
-    }
-    return removal_init(rm, ex, &o);
+    return exchange_understands(ex, rc, &e) && removal_init(rm, ex, &o);
 }
 
 /* ---- finalizers ---------------------------------------------------------------------------- */

@@ -346,21 +346,13 @@ static bool watching_wants_initial(const struct query *q)
 void verb_watch(struct exchange *ex)
 {
     struct watching *w = arena_zalloc(&ex->arena, sizeof *w);
-    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
     const struct query *q = &ex->query;
-    if (w == NULL || c == NULL) {
+    if (w == NULL) {
         exchange_no_memory(ex);
         return;
     }
-    causes_init(c, &ex->arena);
-    query_check_list(q, true, c);
-    if (c->count > 0) {
-        exchange_fail(ex, status_invalid(&ex->arena, slice_str("meta.k8s.io"),
-                                         slice_str("ListOptions"), slice_of("", 0), c));
-        return;
-    }
     w->ex = ex;
-    if (!selection_read(ex, &w->selection)) {
+    if (!selection_check_options(ex, true) || !selection_read(ex, &w->selection)) {
         return;
     }
     if (ex->head) { /* nobody would see the events */

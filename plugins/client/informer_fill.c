@@ -111,6 +111,17 @@ static struct slice informer_why(struct informer *i, const struct kvp_result *r,
     return object_text(&status, "message");
 }
 
+/* A request has ended. False: with the context, and the informer with it. */
+static bool informer_goes_on(struct informer *i, const struct kvp_result *r)
+{
+    i->request = NULL;
+    if (r->outcome != KVP_OK && r->reason == KVP_STOPPED) {
+        i->state = INFORMER_ENDED;
+        return false;
+    }
+    return true;
+}
+
 /* ---- listing ------------------------------------------------------------------------------- */
 
 static void informer_page(struct informer *i);
@@ -190,9 +201,7 @@ static void informer_on_page(void *data, const struct kvp_result *r,
                              const struct kvp_object_answer *a)
 {
     struct informer *i = data;
-    i->request = NULL;
-    if (r->outcome != KVP_OK && r->reason == KVP_STOPPED) {
-        i->state = INFORMER_ENDED;
+    if (!informer_goes_on(i, r)) {
         return;
     }
     informer_enter(i);
@@ -320,9 +329,7 @@ static void informer_on_watch_end(void *data, const struct kvp_result *r,
                                   const struct kvp_object_answer *a)
 {
     struct informer *i = data;
-    i->request = NULL;
-    if (r->outcome != KVP_OK && r->reason == KVP_STOPPED) {
-        i->state = INFORMER_ENDED;
+    if (!informer_goes_on(i, r)) {
         return;
     }
     informer_enter(i);

@@ -63,6 +63,19 @@ static void replica_sync_finish(struct replica_sync *s)
     replica_sync_free(s);
 }
 
+/* False: the context has ended, and with the last answer the sync. */
+static bool replica_back(struct replica_sync *s, const struct client_answer *answer)
+{
+    s->in_flight--;
+    if (answer->reason != KVP_STOPPED) {
+        return true;
+    }
+    if (s->in_flight == 0) {
+        replica_sync_free(s);
+    }
+    return false;
+}
+
 static void replica_sync_failed(struct replica_sync *s, const char *reason, struct slice why)
 {
     if (s->failed == NULL) {
@@ -90,11 +103,7 @@ static void replica_created(void *data, const struct client_answer *answer)
 {
     struct replica_sync *s = data;
     struct replicas *c = s->c;
-    s->in_flight--;
-    if (answer->reason == KVP_STOPPED) {
-        if (s->in_flight == 0) {
-            replica_sync_free(s);
-        }
+    if (!replica_back(s, answer)) {
         return;
     }
     if (client_certainly_not(answer)) {
@@ -201,11 +210,7 @@ static void replica_deleted(void *data, const struct client_answer *answer)
     struct replica_victim *v = data;
     struct replica_sync *s = v->sync;
     struct replicas *c = s->c;
-    s->in_flight--;
-    if (answer->reason == KVP_STOPPED) {
-        if (s->in_flight == 0) {
-            replica_sync_free(s);
-        }
+    if (!replica_back(s, answer)) {
         return;
     }
     bool gone = answer->status == 404 || answer->status == 409;

@@ -337,14 +337,10 @@ static void broken_streams_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(changes_are_told),
-        cmocka_unit_test(head_watches_nothing),
-        cmocka_unit_test(selectors_turn_changes),
-        cmocka_unit_test(informers_get_their_bookmark),
-        cmocka_unit_test(what_is_too_old_is_said),
-        cmocka_unit_test(a_watch_may_end_at_any_time),
-        cmocka_unit_test(slow_clients_lose_nothing),
-        cmocka_unit_test(slow_lists_end),
+        cmocka_unit_test(changes_are_told),          cmocka_unit_test(head_watches_nothing),
+        cmocka_unit_test(selectors_turn_changes),    cmocka_unit_test(informers_get_their_bookmark),
+        cmocka_unit_test(what_is_too_old_is_said),   cmocka_unit_test(a_watch_may_end_at_any_time),
+        cmocka_unit_test(slow_clients_lose_nothing), cmocka_unit_test(slow_lists_end),
         cmocka_unit_test(broken_streams_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
