@@ -270,6 +270,7 @@ void conn_written(struct conn *c, int status)
 
 static void conn_waits(struct conn *c)
 {
+    c->pending_since_ms = server_now_ms(c->server);
     if (c->state == CONN_H1) {
         h1_rearm(c->h1);
     }

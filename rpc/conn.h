@@ -69,6 +69,7 @@ struct conn {
     struct secure *security; /* TLS between it and its carrier; NULL = plain */
     uint8_t *pending;        /* what is being written by ops->write; NULL: the carrier keeps it */
     size_t pending_len;
+    uint64_t pending_since_ms;
     uint64_t output_bytes;  /* queued by its calls */
     struct rpc_timer timer; /* its meaning depends on the state */
     char peer[CONN_PEER_BYTES];

@@ -539,7 +539,7 @@ void h1_rearm(struct h1 *h)
     struct conn *c = h->conn;
     uint64_t now = server_now_ms(c->server);
     if (c->write_pending) {
-        conn_set_timer(c, RPC_HTTP1_WRITE_MS);
+        conn_set_timer(c, c->server->options.answer_idle_ms);
     } else if (h->busy) {
         timers_cancel(&c->server->timers, &c->timer);
     } else if (h->receiving || h->draining) {

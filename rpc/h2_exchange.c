@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "rpc/conn.h"
 #include "rpc/grpc.h"
 
@@ -66,9 +67,33 @@ static void exchange_account(struct h2_exchange *x, size_t held_before)
     x->req.conn->output_bytes += delta;
 }
 
+static void exchange_sweep_later(struct rpc_server *s)
+{
+    if (!rpc_timer_is_set(&s->untaken_timer)) {
+        /* Without memory for the timer they wait until the next answer sets it. */
+        (void)timers_set(&s->timers, &s->untaken_timer,
+                         server_now_ms(s) + s->options.answer_idle_ms / 8 + 1);
+    }
+}
+
+/* Bytes were queued, or taken. */
+static void exchange_note_taken(struct h2_exchange *x, bool taken)
+{
+    struct rpc_server *s = x->req.server;
+    if (x->out.queued == 0) {
+        list_remove(&x->untaken);
+    } else if (taken || list_empty(&x->untaken)) {
+        x->taken_ms = server_now_ms(s);
+        list_remove(&x->untaken);
+        list_push_back(&s->untaken, &x->untaken);
+        exchange_sweep_later(s);
+    }
+}
+
 static void exchange_drop_output(struct h2_exchange *x)
 {
     size_t held = x->out.held;
+    list_remove(&x->untaken);
     flow_clear(&x->out, &x->req.server->pool);
     exchange_account(x, held);
 }
@@ -103,6 +128,7 @@ static bool exchange_write(struct http_request *req, const struct rpc_part *part
     if (result != FLOW_OK) {
         return false;
     }
+    exchange_note_taken(x, false);
     req->full = x->out.above_high;
     h2_resume(&x->stream);
     return true;
@@ -247,6 +273,7 @@ void h2_exchange_start(struct rpc_call *call)
     http_request_init(&x->req, call->conn, &exchange_carrier);
     x->req.version = 20;
     flow_init_raw(&x->out);
+    list_init(&x->untaken);
     buf_init(&x->text);
     buf_init(&x->held);
     s->call_count++;
@@ -326,6 +353,37 @@ void h2_exchange_closed(struct h2_exchange *x)
     pool_free(&s->pool, x);
 }
 
+/* Its peer takes nothing: told, when its handler has a say, and reset. */
+static void exchange_break_off(struct h2_exchange *x)
+{
+    LOG(LOG_DEBUG, "an answer is broken off: the peer takes nothing of it",
+        F_STR("remote-addr", conn_peer(x->req.conn)));
+    if (x->req.finished) {
+        exchange_abort(&x->req);
+    } else {
+        http_fail(&x->req, 408);
+    }
+}
+
+void h2_exchange_sweep(struct rpc_server *s, uint64_t now_ms)
+{
+    uint64_t idle_ms = s->options.answer_idle_ms;
+    while (!list_empty(&s->untaken)) {
+        struct h2_exchange *x = LIST_ENTRY(s->untaken.next, struct h2_exchange, untaken);
+        struct conn *c = x->req.conn;
+        if (now_ms - x->taken_ms < idle_ms) {
+            exchange_sweep_later(s);
+            return;
+        }
+        list_remove(&x->untaken);
+        exchange_break_off(x);
+        /* Not even the reset can be written: nothing of the connection is taken. */
+        if (c->write_pending && now_ms - c->pending_since_ms >= idle_ms) {
+            conn_destroy(c);
+        }
+    }
+}
+
 size_t h2_exchange_output_ready(struct h2_exchange *x, size_t wanted, bool *end, bool *blocked)
 {
     size_t n = flow_ready(&x->out, wanted);
@@ -339,6 +397,7 @@ void h2_exchange_output_take(struct h2_exchange *x, uint8_t *out, size_t n)
     size_t held = x->out.held;
     bool low = flow_take(&x->out, &x->req.server->pool, out, n);
     exchange_account(x, held);
+    exchange_note_taken(x, true);
     if (low) {
         http_room(&x->req);
     }

@@ -34,7 +34,9 @@ struct h2_exchange {
     struct h2_stream stream;
     struct http_request req;
     struct flow out;
-    struct buf text; /* what req's slices point into */
+    struct list untaken; /* server->untaken while out is not empty */
+    uint64_t taken_ms;   /* when bytes of it were taken last, or it began to fill */
+    struct buf text;     /* what req's slices point into */
     size_t text_charged;
     struct buf held; /* body bytes the handler does not want yet: at most the stream's window */
     bool reset;      /* RST_STREAM was submitted */
@@ -52,6 +54,9 @@ void h2_exchange_end(struct h2_exchange *x);
 void h2_exchange_closed(struct h2_exchange *x);
 size_t h2_exchange_output_ready(struct h2_exchange *x, size_t wanted, bool *end, bool *blocked);
 void h2_exchange_output_take(struct h2_exchange *x, uint8_t *out, size_t n);
+/* Breaks off exchanges of which the peer has taken nothing for options.answer_idle_ms, and the
+ * connections that are not read at all; arranges for the next time. From a timer. */
+void h2_exchange_sweep(struct rpc_server *s, uint64_t now_ms);
 /* The last frame of the answer was sent. */
 void h2_exchange_answered(struct h2_exchange *x);
 

@@ -18,6 +18,7 @@
 #include "rpc/conn.h"
 #include "rpc/grpc.h"
 #include "rpc/h2.h"
+#include "rpc/h2_exchange.h"
 #include "rpc/http_impl.h"
 #include "rpc/intake.h"
 #include "rpc/server_impl.h"
@@ -124,6 +125,12 @@ static void server_stall_timer(struct rpc_timer *t)
     intake_stall_timer(LIST_ENTRY(t, struct rpc_server, stall_timer));
 }
 
+static void server_untaken_timer(struct rpc_timer *t)
+{
+    struct rpc_server *s = LIST_ENTRY(t, struct rpc_server, untaken_timer);
+    h2_exchange_sweep(s, server_now_ms(s));
+}
+
 static void server_grace_over(struct rpc_timer *t);
 
 static void server_default_u64(uint64_t *value, uint64_t otherwise)
@@ -157,6 +164,7 @@ static void server_set_options(struct rpc_server *s, const struct rpc_server_opt
     server_default_u64(&o->keepalive_timeout_ms, 20000);
     server_default_u64(&o->handshake_timeout_ms, 10000);
     server_default_u64(&o->body_idle_ms, RPC_HTTP_BODY_IDLE_MS);
+    server_default_u64(&o->answer_idle_ms, RPC_HTTP_ANSWER_IDLE_MS);
 }
 
 /* The loop's handles keep nothing alive: listeners and connections do. */
@@ -224,11 +232,13 @@ struct rpc_server *rpc_server_new(uv_loop_t *loop, const struct rpc_server_optio
     list_init(&s->dirty);
     list_init(&s->writable);
     list_init(&s->http_due);
+    list_init(&s->untaken);
     http_router_init(&s->router);
     list_init(&s->partials);
     list_init(&s->waiting);
     heap_init(&s->timers.heap);
     s->stall_timer.fire = server_stall_timer;
+    s->untaken_timer.fire = server_untaken_timer;
     s->grace_timer.fire = server_grace_over;
     s->read_buffer = mem_alloc(RPC_READ_BUFFER_BYTES);
     s->write_buffer = mem_alloc(RPC_WRITE_BUFFER_BYTES);

@@ -41,6 +41,7 @@ struct rpc_server_options {
     uint64_t keepalive_timeout_ms;   /* unanswered ping: close after [20000] */
     uint64_t handshake_timeout_ms;   /* no TLS and preface or HTTP/1 head within [10000] */
     uint64_t body_idle_ms;           /* streamed request body without progress [30000] */
+    uint64_t answer_idle_ms;         /* plain HTTP answer of which nothing is taken [60000] */
     /* NULL-terminated lists for plain HTTP; NULL or a list with "*" allows all (the default). */
     const char *const *cors;           /* origins that may read answers (H-10) */
     const char *const *host_whitelist; /* values of the Host header without its port (H-09) */

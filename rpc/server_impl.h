@@ -38,6 +38,9 @@ struct rpc_server {
     struct list dirty;    /* connections with something to write or to finish */
     struct list writable; /* calls whose queue fell to low water: `writable` is due */
     struct list http_due; /* HTTP exchanges with due callbacks */
+    struct list untaken;  /* h2_exchange.untaken: with bytes of their answers queued; those of
+                             which nothing was taken for longest first */
+    struct rpc_timer untaken_timer;
     size_t conn_count;
     size_t call_count; /* HTTP/2 exchanges included */
 

@@ -36,15 +36,8 @@ static bool bind_check_pod(struct exchange *ex, const struct object *binding,
     struct status_about about = request_about(&ex->request);
     struct slice name = ex->request.name;
     struct slice node = object_text(pod, "spec.nodeName");
-    struct slice uid = object_text(binding, "metadata.uid");
-    struct slice now = object_text(pod, "metadata.uid");
     struct slice version = object_text(binding, "metadata.resourceVersion");
-    if (uid.len > 0 && !slice_eq(uid, now)) {
-        exchange_fail(ex, status_conflict(&ex->arena, &about,
-                                          "Precondition failed: UID in precondition: %.*s, UID in "
-                                          "object meta: %.*s",
-                                          (int)uid.len, (const char *)uid.data, (int)now.len,
-                                          (const char *)now.data));
+    if (!update_check_uid(ex, object_text(binding, "metadata.uid"), pod)) {
         return false;
     }
     if (version.len > 0 && !slice_eq(version, object_text(pod, "metadata.resourceVersion"))) {

@@ -8,8 +8,8 @@
 #include "plugins/apiserver/service.h"
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/strategy.h"
+#include "plugins/apiserver/upkeep.h"
 #include "plugins/object/defaults.h"
-#include "plugins/object/metadata.h"
 
 #define BOOTSTRAP_RETRY_MS  1000u
 #define BOOTSTRAP_REPEAT_MS 60000u
@@ -43,23 +43,35 @@ static const struct wanted {
 };
 #define WANTED_COUNT (sizeof wanted / sizeof wanted[0])
 
+_Static_assert(WANTED_COUNT <= UPKEEP_OBJECTS_MAX, "complaints are counted for each");
+
 struct bootstrap {
-    struct apiserver *api;
-    struct kvp_ctx *ctx; /* of the term */
-    size_t next;         /* of wanted */
+    struct upkeep keep;
+    unsigned next; /* of wanted */
 };
 
 static void bootstrap_next(void *data);
 
 static void bootstrap_later(struct bootstrap *b, uint64_t ms)
 {
+    const struct kvp_host *host = b->keep.api->host;
     struct kvp_timer_args timer = {
         .size = sizeof timer, .after_ms = ms, .fire = bootstrap_next, .data = b};
-    if (b->api->host->timer(b->ctx, &timer, NULL) != 0) {
-        b->api->host->fail(b->ctx, "the objects of the system could not be made");
+    if (host->timer(b->keep.ctx, &timer, NULL) != 0) {
+        host->fail(b->keep.ctx, "the objects of the system could not be made");
     }
 }
 
+static void bootstrap_failed(struct bootstrap *b, int32_t reason, const char *why)
+{
+    const struct wanted *w = &wanted[b->next];
+    char object[96];
+    snprintf(object, sizeof object, "%s %s", schema_type_name(schema_type(w->type)), w->name);
+    upkeep_failed(&b->keep, b->next, object, reason, why);
+    bootstrap_later(b, BOOTSTRAP_RETRY_MS);
+}
+
+/* To the next one. */
 static void bootstrap_done(struct bootstrap *b)
 {
     b->next = (b->next + 1) % WANTED_COUNT;
@@ -73,23 +85,34 @@ static void bootstrap_done(struct bootstrap *b)
 /* False: the term is over, or it is tried again later. */
 static bool bootstrap_back(struct bootstrap *b, const struct kvp_result *r)
 {
-    if (r->reason == KVP_STOPPED || r->reason == KVP_FENCED || r->reason == KVP_NOT_LEADER) {
+    if (upkeep_is_over(r)) {
         return false;
     }
     if (r->outcome != KVP_OK) {
-        bootstrap_later(b, BOOTSTRAP_RETRY_MS);
+        bootstrap_failed(b, r->reason, r->text);
         return false;
     }
     return true;
 }
 
-/* Written, or somebody else was quicker. */
+/* Written, or somebody else was quicker; or the service's address is somebody else's. */
 static void bootstrap_written(void *data, const struct kvp_result *r,
                               const struct kvp_txn_result *t)
 {
-    if (bootstrap_back(data, r)) {
-        bootstrap_done(data);
+    struct bootstrap *b = data;
+    if (!bootstrap_back(b, r)) {
+        return;
     }
+    if (!t->succeeded && t->count > 0 && t->ops[0].row_count > 0) {
+        char why[160];
+        struct kvp_bytes owner = t->ops[0].rows[0].value;
+        snprintf(why, sizeof why, "its address belongs to service %.*s: delete that one",
+                 owner.len < 100 ? (int)owner.len : 100, (const char *)owner.data);
+        upkeep_refused(&b->keep, b->next, "Service kubernetes", why);
+    } else {
+        upkeep_well(&b->keep, b->next);
+    }
+    bootstrap_done(b);
 }
 
 /* ---- one object ---------------------------------------------------------------------------- */
@@ -109,19 +132,15 @@ static void bootstrap_service(const struct apiserver *api, struct buf *json)
 static int bootstrap_value(struct bootstrap *b, const struct wanted *w, struct arena *a,
                            struct buf *out)
 {
-    const struct kvp_host *host = b->api->host;
     struct object o;
     struct errmsg e;
-    struct metadata_facts facts;
     struct causes *c = arena_alloc(a, sizeof *c);
     struct buf json;
-    facts.now_seconds = (int64_t)(host->wall_us(b->ctx) / 1000000u);
-    host->random(b->ctx, facts.random, sizeof facts.random);
     buf_init(&json);
     if (w->json != NULL) {
         buf_append_str(&json, w->json);
     } else {
-        bootstrap_service(b->api, &json);
+        bootstrap_service(b->keep.api, &json);
     }
     int rc = json.failed || c == NULL
                  ? ERR_NOMEM
@@ -131,43 +150,36 @@ static int bootstrap_value(struct bootstrap *b, const struct wanted *w, struct a
     rc = rc == 0 ? strategy_create(&o) : rc;
     if (rc == 0) {
         causes_init(c, a);
-        rc = service_complete(&b->api->ranges, &o, c);
+        rc = service_complete(&b->keep.api->ranges, &o, c);
     }
-    rc = rc == 0 ? metadata_prepare_create(&o, &facts) : rc;
-    return rc == 0 ? stored_encode(&o, out) : rc;
+    return rc == 0 ? upkeep_encode(&b->keep, &o, NULL, NULL, out) : rc;
 }
 
 static int bootstrap_fill(struct bootstrap *b, struct kvp_txn *txn, const struct wanted *w,
                           struct kvp_bytes key, struct kvp_bytes value)
 {
-    const struct kvp_host *host = b->api->host;
-    struct kvp_compare absent = {.size = sizeof absent,
-                                 .target = KVP_CMP_MOD_REVISION,
-                                 .relation = KVP_EQUAL,
-                                 .key = key,
-                                 .number = 0};
-    struct kvp_put put = {.size = sizeof put, .key = key, .value = value};
-    int rc = host->txn_compare(txn, &absent);
-    rc = rc == 0 ? host->txn_put(txn, KVP_THEN, &put) : rc;
+    int rc = upkeep_put(&b->keep, txn, key, value, 0);
     if (rc != 0 || w->type != SCHEMA_CORE_V1_SERVICE) {
         return rc;
     }
-    /* Its address is nobody else's: it is never picked, and taken at once. */
+    /* Its address is never picked, but somebody may have asked for it meanwhile. */
     char address[ADDRESS_TEXT_BYTES];
     struct buf claim;
-    address_print(&b->api->ranges.addresses, 0, address);
+    address_print(&b->keep.api->ranges.addresses, 0, address);
     buf_init(&claim);
     service_address_key(slice_str(address), &claim);
-    put.key = kvp_bytes_of(claim.data, claim.len);
-    put.value = kvp_str("default/kubernetes");
-    rc = claim.failed ? KVP_NO_MEMORY : host->txn_put(txn, KVP_THEN, &put);
+    struct kvp_range get = {
+        .size = sizeof get, .key = kvp_bytes_of(claim.data, claim.len), .limit = 1};
+    rc = claim.failed ? KVP_NO_MEMORY
+                      : upkeep_put(&b->keep, txn, get.key, kvp_str("default/kubernetes"), 0);
+    rc = rc == 0 ? b->keep.api->host->txn_get(txn, KVP_ELSE, &get) : rc;
     buf_close(&claim);
     return rc;
 }
 
 static void bootstrap_write(struct bootstrap *b)
 {
-    const struct kvp_host *host = b->api->host;
+    const struct kvp_host *host = b->keep.api->host;
     const struct wanted *w = &wanted[b->next];
     struct arena a;
     struct buf key;
@@ -177,7 +189,7 @@ static void bootstrap_write(struct bootstrap *b)
     buf_init(&value);
     stored_key(schema_type(w->type), slice_str(w->space), slice_str(w->name), &key);
     int rc = bootstrap_value(b, w, &a, &value);
-    struct kvp_txn *txn = rc == 0 && !key.failed ? host->txn_new(b->ctx) : NULL;
+    struct kvp_txn *txn = rc == 0 && !key.failed ? host->txn_new(b->keep.ctx) : NULL;
     rc = txn == NULL ? KVP_NO_MEMORY
                      : bootstrap_fill(b, txn, w, kvp_bytes_of(key.data, key.len),
                                       kvp_bytes_of(value.data, value.len));
@@ -187,7 +199,7 @@ static void bootstrap_write(struct bootstrap *b)
         host->txn_free(txn);
     }
     if (rc != 0 && rc != KVP_STOPPED) {
-        bootstrap_later(b, BOOTSTRAP_RETRY_MS);
+        bootstrap_failed(b, rc, "the request was not accepted");
     }
     arena_close(&a);
     buf_close(&key);
@@ -201,6 +213,7 @@ static void bootstrap_read(void *data, const struct kvp_result *r, const struct 
         return;
     }
     if (t->ops[0].count > 0) {
+        upkeep_well(&b->keep, b->next);
         bootstrap_done(b);
     } else {
         bootstrap_write(b);
@@ -210,9 +223,9 @@ static void bootstrap_read(void *data, const struct kvp_result *r, const struct 
 static void bootstrap_next(void *data)
 {
     struct bootstrap *b = data;
-    const struct kvp_host *host = b->api->host;
+    const struct kvp_host *host = b->keep.api->host;
     const struct wanted *w = &wanted[b->next];
-    struct kvp_txn *txn = host->txn_new(b->ctx);
+    struct kvp_txn *txn = host->txn_new(b->keep.ctx);
     struct buf key;
     buf_init(&key);
     stored_key(schema_type(w->type), slice_str(w->space), slice_str(w->name), &key);
@@ -226,7 +239,7 @@ static void bootstrap_next(void *data)
     }
     buf_close(&key);
     if (rc != 0 && rc != KVP_STOPPED) {
-        bootstrap_later(b, BOOTSTRAP_RETRY_MS);
+        bootstrap_failed(b, rc, "the request was not accepted");
     }
 }
 
@@ -236,8 +249,7 @@ int bootstrap_start(struct apiserver *api, struct kvp_ctx *term)
     if (b == NULL) {
         return KVP_NO_MEMORY;
     }
-    b->api = api;
-    b->ctx = term;
+    b->keep = (struct upkeep){.api = api, .ctx = term};
     api->bootstrap = b;
     bootstrap_next(b);
     return 0;

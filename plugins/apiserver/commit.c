@@ -38,6 +38,17 @@ static const struct kvp_row *commit_row_of(const struct kvp_op_result *op)
     return op->row_count > 0 ? &op->rows[0] : NULL;
 }
 
+/* What was to be given back and is not the owner's stays as it is. True: there was such. */
+static bool commit_keep(struct commit *c, struct claim *one, const struct kvp_row *row)
+{
+    if (one->way != CLAIM_GIVE_BACK ||
+        (row != NULL && slice_eq(slice_of_kvp(row->value), c->owner))) {
+        return false;
+    }
+    one->way = CLAIM_KEEP;
+    return true;
+}
+
 /* Which condition did not hold. */
 static void commit_refused(struct commit *c, const struct kvp_txn_result *t)
 {
@@ -54,12 +65,20 @@ static void commit_refused(struct commit *c, const struct kvp_txn_result *t)
             return;
         }
     }
-    for (size_t i = 0; i < c->claims->count; i++) {
-        if (c->claims->items[i].way == CLAIM_TAKE && commit_row_of(&t->ops[at++]) != NULL) {
+    bool again = false;
+    for (size_t i = 0; c->claims != NULL && i < c->claims->count; i++) {
+        struct claim *one = &c->claims->items[i];
+        row = one->way == CLAIM_KEEP ? NULL : commit_row_of(&t->ops[at++]);
+        if (one->way == CLAIM_TAKE && row != NULL) {
             c->taken = i;
             c->done(c, COMMIT_TAKEN, 0, NULL);
             return;
         }
+        again = commit_keep(c, one, row) || again;
+    }
+    if (again) {
+        commit_run(c); /* each time with fewer claims */
+        return;
     }
     exchange_fail(c->ex, status_internal(&c->ex->arena, "a condition failed and holds"));
 }
@@ -77,7 +96,16 @@ static void commit_txn_done(void *data, const struct kvp_result *r, const struct
     }
 }
 
-/* "Only if the row has this revision", and the row when it has not. */
+/* A condition, and its row when it does not hold. */
+static int commit_compare(struct exchange *ex, struct kvp_txn *txn,
+                          const struct kvp_compare *compare)
+{
+    struct kvp_range get = {.size = sizeof get, .key = compare->key, .limit = 1};
+    int rc = ex->api->host->txn_compare(txn, compare);
+    return rc == 0 ? ex->api->host->txn_get(txn, KVP_ELSE, &get) : rc;
+}
+
+/* "Only if the row has this revision." */
 static int commit_if(struct exchange *ex, struct kvp_txn *txn, struct kvp_bytes key,
                      int64_t revision)
 {
@@ -86,9 +114,7 @@ static int commit_if(struct exchange *ex, struct kvp_txn *txn, struct kvp_bytes 
                                   .relation = KVP_EQUAL,
                                   .key = key,
                                   .number = revision};
-    struct kvp_range get = {.size = sizeof get, .key = key, .limit = 1};
-    int rc = ex->api->host->txn_compare(txn, &compare);
-    return rc == 0 ? ex->api->host->txn_get(txn, KVP_ELSE, &get) : rc;
+    return commit_compare(ex, txn, &compare);
 }
 
 static int commit_put(struct commit *c, struct kvp_txn *txn, struct slice key, struct slice value)
@@ -110,7 +136,13 @@ static int commit_claims(struct commit *c, struct kvp_txn *txn)
     for (size_t i = 0; c->claims != NULL && i < c->claims->count && rc == 0; i++) {
         const struct claim *one = &c->claims->items[i];
         if (one->way == CLAIM_GIVE_BACK) {
-            rc = commit_del(c, txn, one->key);
+            struct kvp_compare own = {.size = sizeof own,
+                                      .target = KVP_CMP_VALUE,
+                                      .relation = KVP_EQUAL,
+                                      .key = kvp_of_slice(one->key),
+                                      .value = kvp_of_slice(c->owner)};
+            rc = commit_compare(c->ex, txn, &own);
+            rc = rc == 0 ? commit_del(c, txn, one->key) : rc;
         } else if (one->way == CLAIM_TAKE) {
             rc = commit_if(c->ex, txn, kvp_of_slice(one->key), 0);
             rc = rc == 0 ? commit_put(c, txn, one->key, c->owner) : rc;

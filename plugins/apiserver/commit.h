@@ -3,7 +3,8 @@
  *
  * A claim is a row of ours beside the object: an address, a port of all nodes. It is taken and
  * given back in the transaction of the object that owns it, so no two owners ever have it, however
- * many members write, and none is left over. */
+ * many members write, and none is left over. What turns out to be another owner's is not given
+ * back. */
 #ifndef KVD_APISERVER_COMMIT_H
 #define KVD_APISERVER_COMMIT_H
 
@@ -36,11 +37,11 @@ enum commit_end {
 struct commit {
     struct exchange *ex;
     struct slice key, value;
-    int64_t revision;            /* of the row that was looked at; 0 = there is none */
-    bool remove;                 /* the row goes; else it gets the value */
-    int64_t space_revision;      /* of the namespace's row; 0 = not looked at */
-    const struct claims *claims; /* NULL = none */
-    struct slice owner;          /* what claims hold: namespace/name */
+    int64_t revision;       /* of the row that was looked at; 0 = there is none */
+    bool remove;            /* the row goes; else it gets the value */
+    int64_t space_revision; /* of the namespace's row; 0 = not looked at */
+    struct claims *claims;  /* NULL = none; what is not the owner's becomes CLAIM_KEEP */
+    struct slice owner;     /* what claims hold: namespace/name */
     /* Once, unless the exchange was answered because the store failed. revision: of the write. row:
      * CHANGED and SPACE: the row now, NULL = none. claim: TAKEN: which. */
     void (*done)(struct commit *c, enum commit_end end, int64_t revision,

@@ -295,6 +295,16 @@ void exchange_no_memory(struct exchange *ex)
     exchange_fail(ex, status_internal(&ex->arena, "out of memory"));
 }
 
+bool exchange_understands(struct exchange *ex, int rc, const struct errmsg *e)
+{
+    if (rc == ERR_NOMEM) {
+        exchange_no_memory(ex);
+    } else if (rc != 0) {
+        exchange_fail(ex, status_bad_request(&ex->arena, "%s", e->text));
+    }
+    return rc == 0;
+}
+
 void exchange_no_path(struct exchange *ex)
 {
     if (ex->carrier->speaks_http) {

@@ -124,6 +124,9 @@ void exchange_fail(struct exchange *ex, struct status s);
 void exchange_no_memory(struct exchange *ex);
 /* At its deadline: also while work is away. */
 void exchange_late(struct exchange *ex);
+/* A part of the request was read with this result: 0, ERR_NOMEM, or another error, of which e says
+ * what is wrong. False: answered. */
+bool exchange_understands(struct exchange *ex, int rc, const struct errmsg *e);
 /* Nothing is there: 404 as text for HTTP clients. */
 void exchange_no_path(struct exchange *ex);
 /* A header of its own for the answer to come; the text is copied, and cut when it is long. */

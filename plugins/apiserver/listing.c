@@ -13,6 +13,22 @@
 #define LISTING_DECODED_BYTES (128u * 1024u)
 #define LISTING_PLAIN_BYTES   (256u * 1024u)
 
+bool selection_check_options(struct exchange *ex, bool watch)
+{
+    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
+    if (c == NULL) {
+        exchange_no_memory(ex);
+        return false;
+    }
+    causes_init(c, &ex->arena);
+    query_check_list(&ex->query, watch, c);
+    if (c->count > 0) {
+        exchange_fail(ex, status_invalid(&ex->arena, slice_str("meta.k8s.io"),
+                                         slice_str("ListOptions"), slice_of("", 0), c));
+    }
+    return c->count == 0;
+}
+
 bool selection_read(struct exchange *ex, struct selection *s)
 {
     struct errmsg e = {.text = ""};
@@ -21,12 +37,7 @@ bool selection_read(struct exchange *ex, struct selection *s)
     int rc = label_selector_parse(q->label_selector, &ex->arena, &s->labels, &e);
     rc = rc == 0 ? field_selector_parse(q->field_selector, &ex->arena, &s->fields, &e) : rc;
     rc = rc == 0 ? field_selector_check(&s->fields, ex->request.type, &e) : rc;
-    if (rc == ERR_NOMEM) {
-        exchange_no_memory(ex);
-        return false;
-    }
-    if (rc != 0) {
-        exchange_fail(ex, status_bad_request(&ex->arena, "%s", e.text));
+    if (!exchange_understands(ex, rc, &e)) {
         return false;
     }
     s->name = field_selector_exact(&s->fields, "metadata.name");

@@ -15,6 +15,8 @@ struct selection {
     bool all;          /* nothing is left out */
 };
 
+/* The parameters of a list or watch fit together. False: answered with 422. */
+bool selection_check_options(struct exchange *ex, bool watch);
 /* From the request's parameters. False: answered with 400. */
 bool selection_read(struct exchange *ex, struct selection *s);
 /* Whether a value is selected. scratch is used and not cleared. 1, 0, or -1: cannot be decoded. */

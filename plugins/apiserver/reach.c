@@ -8,15 +8,14 @@
 
 #include "base/alloc.h"
 #include "plugins/apiserver/stored.h"
+#include "plugins/apiserver/upkeep.h"
 #include "plugins/object/defaults.h"
-#include "plugins/object/metadata.h"
 
 #define REACH_EVERY_MS    10000u
 #define REACH_MEMBERS_MAX 64u
 
 struct reach {
-    struct apiserver *api;
-    struct kvp_ctx *ctx; /* of the term */
+    struct upkeep keep;
     struct kvp_watch *watch;
     bool busy;  /* a transaction is under way */
     bool again; /* something changed meanwhile */
@@ -24,8 +23,19 @@ struct reach {
 
 static const enum schema_type_id kinds[] = {SCHEMA_CORE_V1_ENDPOINTS,
                                             SCHEMA_DISCOVERY_V1_ENDPOINT_SLICE};
+#define REACH_KINDS (sizeof kinds / sizeof kinds[0])
 
 static void reach_reconcile(void *data);
+
+/* The timer comes again. */
+static void reach_failed(struct reach *c, size_t which, int32_t reason, const char *why)
+{
+    static const char *const objects[] = {"Endpoints kubernetes", "EndpointSlice kubernetes"};
+    if (reason == KVP_FENCED || reason == KVP_NOT_LEADER) {
+        return; /* the term is about to end */
+    }
+    upkeep_failed(&c->keep, (unsigned)which, objects[which], reason, why);
+}
 
 static void reach_over(struct reach *c)
 {
@@ -74,7 +84,7 @@ static void reach_read_row(const struct reach *c, const struct kvp_row *row, str
     snprintf(text, sizeof text, "%.*s", (int)(row->value.len & 0xff),
              (const char *)row->value.data);
     char *colon = strrchr(text, ':');
-    if (colon == NULL || strtoul(colon + 1, NULL, 10) != c->api->reach_port) {
+    if (colon == NULL || strtoul(colon + 1, NULL, 10) != c->keep.api->reach_port) {
         return;
     }
     *colon = 0;
@@ -109,7 +119,7 @@ static void reach_print(const struct reach *c, enum schema_type_id type, const s
     }
     buf_printf(out,
                "],\"ports\":[{\"name\":\"https\",\"port\":%" PRIu32 ",\"protocol\":\"TCP\"}]%s}",
-               c->api->reach_port, slice ? "" : "}]");
+               c->keep.api->reach_port, slice ? "" : "}]");
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -118,99 +128,91 @@ static void reach_print(const struct reach *c, enum schema_type_id type, const s
 static int reach_value(struct reach *c, enum schema_type_id type, const struct reach_list *l,
                        const struct kvp_row *row, struct arena *a, struct buf *out)
 {
-    const struct kvp_host *host = c->api->host;
     struct object new;
     struct object old;
     struct errmsg e;
     struct buf json;
-    struct metadata_facts facts;
     buf_init(&json);
     reach_print(c, type, l, &json);
     int rc = json.failed ? ERR_NOMEM
                          : object_decode(&new, schema_type(type), a, buf_slice(&json), NULL, &e);
     buf_close(&json);
     rc = rc == 0 ? object_default(&new) : rc;
-    if (rc == 0 && row == NULL) {
-        facts.now_seconds = (int64_t)(host->wall_us(c->ctx) / 1000000u);
-        host->random(c->ctx, facts.random, sizeof facts.random);
-        rc = metadata_prepare_create(&new, &facts);
-    } else if (rc == 0) {
+    if (rc == 0 && row != NULL) {
         rc = stored_decode(schema_type(type), slice_of_kvp(row->value), row->mod_revision, a, &old,
                            &e);
-        rc = rc == 0 ? metadata_prepare_update(&new, &old) : rc;
     }
-    rc = rc == 0 ? stored_encode(&new, out) : rc;
-    if (rc == 0 && row != NULL && slice_eq(buf_slice(out), slice_of_kvp(row->value))) {
-        buf_clear(out);
-    }
-    return rc;
+    return rc == 0 ? upkeep_encode(&c->keep, &new, row == NULL ? NULL : &old, row, out) : rc;
 }
 
-static int reach_fill(struct reach *c, struct kvp_txn *txn, const struct kvp_txn_result *read,
-                      const struct reach_list *l, bool *writes)
+/* Adds the writes of one kind; true: some. */
+static bool reach_fill(struct reach *c, struct kvp_txn *txn, size_t which,
+                       const struct kvp_row *row, const struct reach_list *l)
 {
-    const struct kvp_host *host = c->api->host;
-    int rc = 0;
-    for (size_t i = 0; i < 2 && rc == 0; i++) {
-        const struct kvp_op_result *op = &read->ops[i + 1];
-        const struct kvp_row *row = op->row_count > 0 ? &op->rows[0] : NULL;
-        struct arena a;
-        struct buf key;
-        struct buf value;
-        arena_init(&a, 0);
-        buf_init(&key);
-        buf_init(&value);
-        reach_key(kinds[i], &key);
-        rc = reach_value(c, kinds[i], l, row, &a, &value) != 0 || key.failed ? KVP_NO_MEMORY : 0;
-        struct kvp_put put = {.size = sizeof put,
-                              .key = kvp_bytes_of(key.data, key.len),
-                              .value = kvp_bytes_of(value.data, value.len)};
-        struct kvp_compare same = {.size = sizeof same,
-                                   .target = KVP_CMP_MOD_REVISION,
-                                   .relation = KVP_EQUAL,
-                                   .key = put.key,
-                                   .number = row == NULL ? 0 : row->mod_revision};
-        if (rc == 0 && value.len > 0) {
-            rc = host->txn_compare(txn, &same);
-            rc = rc == 0 ? host->txn_put(txn, KVP_THEN, &put) : rc;
-            *writes = true;
-        }
-        arena_close(&a);
-        buf_close(&key);
-        buf_close(&value);
+    struct arena a;
+    struct buf key;
+    struct buf value;
+    arena_init(&a, 0);
+    buf_init(&key);
+    buf_init(&value);
+    reach_key(kinds[which], &key);
+    int rc = reach_value(c, kinds[which], l, row, &a, &value);
+    bool unreadable = rc == ERR_INVALID;
+    bool writes = rc == 0 && value.len > 0;
+    rc = rc != 0 || key.failed ? KVP_NO_MEMORY : 0;
+    if (rc == 0 && writes) {
+        rc = upkeep_put(&c->keep, txn, kvp_bytes_of(key.data, key.len),
+                        kvp_bytes_of(value.data, value.len), row == NULL ? 0 : row->mod_revision);
     }
-    return rc;
+    if (rc != 0) {
+        reach_failed(c, which, unreadable ? KVP_INVALID : rc,
+                     unreadable ? "what is stored cannot be read" : "the write was not accepted");
+    } else if (!writes) {
+        upkeep_well(&c->keep, (unsigned)which);
+    }
+    arena_close(&a);
+    buf_close(&key);
+    buf_close(&value);
+    return rc == 0 && writes;
 }
 
 /* Written; or refused, or failed: the timer comes again. */
 static void reach_written(void *data, const struct kvp_result *r, const struct kvp_txn_result *t)
 {
-    if (r->reason != KVP_STOPPED) {
-        reach_over(data);
+    struct reach *c = data;
+    if (r->reason == KVP_STOPPED) {
+        return;
     }
+    for (size_t i = 0; i < REACH_KINDS && r->outcome != KVP_OK; i++) {
+        reach_failed(c, i, r->reason, r->text);
+    }
+    reach_over(c);
 }
 
 static void reach_read(void *data, const struct kvp_result *r, const struct kvp_txn_result *t)
 {
     struct reach *c = data;
-    const struct kvp_host *host = c->api->host;
+    const struct kvp_host *host = c->keep.api->host;
     bool writes = false;
     if (r->reason == KVP_STOPPED) {
         return;
+    }
+    if (r->outcome != KVP_OK) {
+        reach_failed(c, 0, r->reason, r->text);
     }
     struct reach_list *l = r->outcome == KVP_OK ? mem_zalloc(sizeof *l) : NULL;
     for (size_t i = 0; l != NULL && i < t->ops[0].row_count; i++) {
         reach_read_row(c, &t->ops[0].rows[i], l);
     }
-    struct kvp_txn *txn = l != NULL && l->count > 0 ? host->txn_new(c->ctx) : NULL;
-    if (txn != NULL) {
-        int rc = reach_fill(c, txn, t, l, &writes);
-        if (rc != 0 || !writes) {
-            host->txn_free(txn);
-            writes = false;
-        } else {
-            writes = host->txn_commit(txn, reach_written, c) == 0;
-        }
+    struct kvp_txn *txn = l != NULL && l->count > 0 ? host->txn_new(c->keep.ctx) : NULL;
+    for (size_t i = 0; i < REACH_KINDS && txn != NULL; i++) {
+        const struct kvp_op_result *op = &t->ops[i + 1];
+        writes = reach_fill(c, txn, i, op->row_count > 0 ? &op->rows[0] : NULL, l) || writes;
+    }
+    if (writes) {
+        writes = host->txn_commit(txn, reach_written, c) == 0;
+    } else if (txn != NULL) {
+        host->txn_free(txn);
     }
     mem_free(l);
     if (!writes) {
@@ -221,18 +223,18 @@ static void reach_read(void *data, const struct kvp_result *r, const struct kvp_
 static void reach_reconcile(void *data)
 {
     struct reach *c = data;
-    const struct kvp_host *host = c->api->host;
+    const struct kvp_host *host = c->keep.api->host;
     if (c->busy) {
         c->again = true;
         return;
     }
-    struct kvp_txn *txn = host->txn_new(c->ctx);
+    struct kvp_txn *txn = host->txn_new(c->keep.ctx);
     if (txn == NULL) {
         return;
     }
     struct kvp_range rows = {.size = sizeof rows, .flags = KVP_PREFIX, .key = kvp_str(REACH_ROWS)};
     int rc = host->txn_get(txn, KVP_THEN, &rows);
-    for (size_t i = 0; i < 2 && rc == 0; i++) {
+    for (size_t i = 0; i < REACH_KINDS && rc == 0; i++) {
         struct buf key;
         buf_init(&key);
         reach_key(kinds[i], &key);
@@ -272,8 +274,7 @@ int reach_start(struct apiserver *api, struct kvp_ctx *term)
     if (c == NULL) {
         return KVP_NO_MEMORY;
     }
-    c->api = api;
-    c->ctx = term;
+    c->keep = (struct upkeep){.api = api, .ctx = term};
     api->reach = c;
     struct kvp_watch_args watch = {.size = sizeof watch,
                                    .flags = KVP_PREFIX,

@@ -336,22 +336,12 @@ static bool list_set_revision(struct exchange *ex, struct listing *walk)
 void verb_list(struct exchange *ex)
 {
     struct list *l = arena_zalloc(&ex->arena, sizeof *l);
-    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
-    if (l == NULL || c == NULL) {
+    if (l == NULL) {
         exchange_no_memory(ex);
         return;
     }
-    causes_init(c, &ex->arena);
-    query_check_list(&ex->query, false, c);
-    if (c->count > 0) {
-        exchange_fail(ex, status_invalid(&ex->arena, slice_str("meta.k8s.io"),
-                                         slice_str("ListOptions"), slice_of("", 0), c));
-        return;
-    }
-    if (!shape_allows_list(ex)) {
-        return;
-    }
-    if (!selection_read(ex, &l->selection) || !listing_init(&l->listing, ex, &l->selection)) {
+    if (!selection_check_options(ex, false) || !shape_allows_list(ex) ||
+        !selection_read(ex, &l->selection) || !listing_init(&l->listing, ex, &l->selection)) {
         return;
     }
     buf_init(&l->items);

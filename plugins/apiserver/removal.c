@@ -98,15 +98,7 @@ bool removal_read_options(struct removal *rm, struct exchange *ex)
     }
     int rc = form == MEDIA_BODY_JSON ? object_decode(&o, t, &ex->arena, text, NULL, &e)
                                      : object_decode_yaml(&o, t, &ex->arena, text, NULL, &e);
-    if (rc == ERR_NOMEM) {
-        exchange_no_memory(ex);
-        return false;
-    }
-    if (rc != 0) {
-        exchange_fail(ex, status_bad_request(&ex->arena, "%s", e.text));
-        return false;
-    }
-    return removal_init(rm, ex, &o);
+    return exchange_understands(ex, rc, &e) && removal_init(rm, ex, &o);
 }
 
 /* ---- finalizers ---------------------------------------------------------------------------- */
@@ -252,7 +244,13 @@ static void remove_changed(void *data)
         rm->done(rm, false, rm->revision);
         return;
     }
+    rm->allocation.memory = rm->memory;
     if (rm->gone && !service_allocate(ex, &rm->allocation, NULL, &rm->object)) {
+        return;
+    }
+    struct slice owner = service_owner(&rm->object, rm->memory);
+    if (owner.data == NULL) {
+        exchange_no_memory(ex);
         return;
     }
     rm->commit = (struct commit){.ex = ex,
@@ -261,6 +259,7 @@ static void remove_changed(void *data)
                                  .revision = rm->revision,
                                  .remove = rm->gone,
                                  .claims = rm->gone ? &rm->allocation.claims : NULL,
+                                 .owner = owner,
                                  .done = remove_committed,
                                  .data = rm};
     commit_run(&rm->commit);

@@ -364,8 +364,9 @@ bool service_allocate(struct exchange *ex, struct allocation *a, struct object *
         return true;
     }
     pick_open(ex, a);
-    int rc = new == NULL ? 0 : claim_all(a, &ex->arena, new, CLAIM_TAKE);
-    rc = rc == 0 && old != NULL ? claim_all(a, &ex->arena, old, CLAIM_GIVE_BACK) : rc;
+    struct arena *memory = a->memory != NULL ? a->memory : &ex->arena;
+    int rc = new == NULL ? 0 : claim_all(a, memory, new, CLAIM_TAKE);
+    rc = rc == 0 && old != NULL ? claim_all(a, memory, old, CLAIM_GIVE_BACK) : rc;
     rc = rc == 0 && new != NULL ? pick_missing(ex, a, new) : rc;
     if (rc == ERR_NO_SPACE) {
         return false;
@@ -377,14 +378,15 @@ bool service_allocate(struct exchange *ex, struct allocation *a, struct object *
                                            COMMIT_CLAIMS_MAX));
         return false;
     }
+    if (rc == 0 && new == NULL) {
+        return true;
+    }
     c = rc == 0 ? refusal_new(ex) : NULL;
     if (c == NULL) {
         exchange_no_memory(ex);
         return false;
     }
-    if (new != NULL) {
-        check_ranges(ex, a, new, c);
-    }
+    check_ranges(ex, a, new, c);
     if (c->count > 0) {
         refuse(ex, new, c);
         return false;

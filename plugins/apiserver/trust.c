@@ -6,8 +6,8 @@
 #include "base/alloc.h"
 #include "plugins/apiserver/pki.h"
 #include "plugins/apiserver/stored.h"
+#include "plugins/apiserver/upkeep.h"
 #include "plugins/object/defaults.h"
-#include "plugins/object/metadata.h"
 
 #define TRUST_RETRY_MS  1000u
 #define TRUST_REPEAT_MS 60000u
@@ -16,9 +16,10 @@
 #define TRUST_NAME  "extension-apiserver-authentication"
 #define TRUST_KEY   "data[client-ca-file]"
 
+#define TRUST_OBJECT "ConfigMap " TRUST_SPACE "/" TRUST_NAME
+
 struct trust {
-    struct apiserver *api;
-    struct kvp_ctx *ctx; /* of the term */
+    struct upkeep keep;
 };
 
 static void trust_look(void *data);
@@ -27,14 +28,15 @@ static void trust_later(struct trust *t, uint64_t ms)
 {
     struct kvp_timer_args timer = {
         .size = sizeof timer, .after_ms = ms, .fire = trust_look, .data = t};
-    if (t->api->host->timer(t->ctx, &timer, NULL) != 0) {
-        t->api->host->fail(t->ctx, "the authority of clients cannot be told");
+    if (t->keep.api->host->timer(t->keep.ctx, &timer, NULL) != 0) {
+        t->keep.api->host->fail(t->keep.ctx, "the authority of clients cannot be told");
     }
 }
 
-static bool trust_is_over(const struct kvp_result *r)
+static void trust_failed(struct trust *t, int32_t reason, const char *why)
 {
-    return r->reason == KVP_STOPPED || r->reason == KVP_FENCED || r->reason == KVP_NOT_LEADER;
+    upkeep_failed(&t->keep, 0, TRUST_OBJECT, reason, why);
+    trust_later(t, TRUST_RETRY_MS);
 }
 
 static void trust_key(struct buf *out)
@@ -46,13 +48,11 @@ static void trust_key(struct buf *out)
 /* What is to be stored; nothing in out: it is there already. row NULL: there is none. */
 static int trust_value(struct trust *t, const struct kvp_row *row, struct arena *a, struct buf *out)
 {
-    const struct kvp_host *host = t->api->host;
     const struct schema_type *type = schema_type(SCHEMA_CORE_V1_CONFIG_MAP);
-    struct slice authority = pki_client_ca(t->api->pki);
+    struct slice authority = pki_client_ca(t->keep.api->pki);
     struct object old;
     struct object new;
     struct errmsg e;
-    struct metadata_facts facts;
     int rc = row == NULL
                  ? object_new(&new, type, a)
                  : stored_decode(type, slice_of_kvp(row->value), row->mod_revision, a, &old, &e);
@@ -66,21 +66,22 @@ static int trust_value(struct trust *t, const struct kvp_row *row, struct arena 
     rc = rc == 0 ? object_set_str(&new, "metadata.namespace", TRUST_SPACE) : rc;
     rc = rc == 0 ? object_set_text(&new, TRUST_KEY, authority) : rc;
     rc = rc == 0 ? object_default(&new) : rc;
-    if (rc == 0 && row == NULL) {
-        facts.now_seconds = (int64_t)(host->wall_us(t->ctx) / 1000000u);
-        host->random(t->ctx, facts.random, sizeof facts.random);
-        rc = metadata_prepare_create(&new, &facts);
-    } else if (rc == 0) {
-        rc = metadata_prepare_update(&new, &old);
-    }
-    return rc == 0 ? stored_encode(&new, out) : rc;
+    return rc == 0 ? upkeep_encode(&t->keep, &new, row == NULL ? NULL : &old, row, out) : rc;
 }
 
 static void trust_written(void *data, const struct kvp_result *r, const struct kvp_txn_result *txn)
 {
-    if (!trust_is_over(r)) {
-        bool written = r->outcome == KVP_OK && txn->succeeded;
-        trust_later(data, written ? TRUST_REPEAT_MS : TRUST_RETRY_MS);
+    struct trust *t = data;
+    if (upkeep_is_over(r)) {
+        return;
+    }
+    if (r->outcome != KVP_OK) {
+        trust_failed(t, r->reason, r->text);
+    } else if (txn->succeeded) {
+        upkeep_well(&t->keep, 0);
+        trust_later(t, TRUST_REPEAT_MS);
+    } else {
+        trust_later(t, TRUST_RETRY_MS);
     }
 }
 
@@ -88,7 +89,6 @@ static void trust_written(void *data, const struct kvp_result *r, const struct k
 static int trust_fill(struct trust *t, struct kvp_txn *txn, const struct kvp_row *row,
                       struct slice value)
 {
-    const struct kvp_host *host = t->api->host;
     struct buf key;
     struct buf space;
     buf_init(&key);
@@ -96,21 +96,16 @@ static int trust_fill(struct trust *t, struct kvp_txn *txn, const struct kvp_row
     trust_key(&key);
     stored_key(schema_type(SCHEMA_CORE_V1_NAMESPACE), slice_of("", 0), slice_str(TRUST_SPACE),
                &space);
-    struct kvp_put put = {
-        .size = sizeof put, .key = kvp_bytes_of(key.data, key.len), .value = kvp_of_slice(value)};
-    struct kvp_compare same = {.size = sizeof same,
-                               .target = KVP_CMP_MOD_REVISION,
-                               .relation = KVP_EQUAL,
-                               .key = put.key,
-                               .number = row == NULL ? 0 : row->mod_revision};
     struct kvp_compare there = {.size = sizeof there,
                                 .target = KVP_CMP_MOD_REVISION,
                                 .relation = KVP_GREATER,
                                 .key = kvp_bytes_of(space.data, space.len),
                                 .number = 0};
-    int rc = key.failed || space.failed ? KVP_NO_MEMORY : host->txn_compare(txn, &same);
-    rc = rc == 0 ? host->txn_compare(txn, &there) : rc;
-    rc = rc == 0 ? host->txn_put(txn, KVP_THEN, &put) : rc;
+    int rc = key.failed || space.failed
+                 ? KVP_NO_MEMORY
+                 : upkeep_put(&t->keep, txn, kvp_bytes_of(key.data, key.len), kvp_of_slice(value),
+                              row == NULL ? 0 : row->mod_revision);
+    rc = rc == 0 ? t->keep.api->host->txn_compare(txn, &there) : rc;
     buf_close(&key);
     buf_close(&space);
     return rc;
@@ -119,12 +114,12 @@ static int trust_fill(struct trust *t, struct kvp_txn *txn, const struct kvp_row
 static void trust_read(void *data, const struct kvp_result *r, const struct kvp_rows *rows)
 {
     struct trust *t = data;
-    const struct kvp_host *host = t->api->host;
-    if (trust_is_over(r)) {
+    const struct kvp_host *host = t->keep.api->host;
+    if (upkeep_is_over(r)) {
         return;
     }
     if (r->outcome != KVP_OK) {
-        trust_later(t, TRUST_RETRY_MS);
+        trust_failed(t, r->reason, r->text);
         return;
     }
     const struct kvp_row *row = rows->count > 0 ? &rows->rows[0] : NULL;
@@ -134,21 +129,24 @@ static void trust_read(void *data, const struct kvp_result *r, const struct kvp_
     buf_init(&value);
     int rc = trust_value(t, row, &a, &value);
     bool same = rc == 0 && value.len == 0;
-    struct kvp_txn *txn = rc == 0 && !same ? host->txn_new(t->ctx) : NULL;
+    bool unreadable = rc == ERR_INVALID;
+    struct kvp_txn *txn = rc == 0 && !same ? host->txn_new(t->keep.ctx) : NULL;
     if (txn != NULL) {
         rc = trust_fill(t, txn, row, buf_slice(&value));
         if (rc != 0) {
             host->txn_free(txn);
         }
         rc = rc == 0 ? host->txn_commit(txn, trust_written, t) : rc;
-    } else if (rc == ERR_INVALID) {
-        KVP_LOG(host, t->ctx, KVP_ERROR, "a stored object cannot be read",
-                kvp_f_str("object", "configmaps " TRUST_SPACE "/" TRUST_NAME));
     }
-    if (same || rc == ERR_INVALID) {
+    if (same || unreadable) {
+        if (same) {
+            upkeep_well(&t->keep, 0);
+        } else {
+            upkeep_refused(&t->keep, 0, TRUST_OBJECT, "what is stored cannot be read");
+        }
         trust_later(t, TRUST_REPEAT_MS);
-    } else if (rc != KVP_STOPPED && (rc != 0 || txn == NULL)) {
-        trust_later(t, TRUST_RETRY_MS);
+    } else if (txn == NULL || (rc != 0 && rc != KVP_STOPPED)) {
+        trust_failed(t, txn == NULL ? KVP_NO_MEMORY : rc, "the request was not accepted");
     }
     buf_close(&value);
     arena_close(&a);
@@ -158,17 +156,19 @@ static void trust_look(void *data)
 {
     struct trust *t = data;
     struct buf key;
-    if (!pki_is_settled(t->api->pki)) { /* this member may be about to take over another one's */
+    if (!pki_is_settled(
+            t->keep.api->pki)) { /* this member may be about to take over another one's */
         trust_later(t, TRUST_RETRY_MS);
         return;
     }
     buf_init(&key);
     trust_key(&key);
     int rc = key.failed ? KVP_NO_MEMORY
-                        : t->api->host->get(t->ctx, kvp_bytes_of(key.data, key.len), trust_read, t);
+                        : t->keep.api->host->get(t->keep.ctx, kvp_bytes_of(key.data, key.len),
+                                                 trust_read, t);
     buf_close(&key);
     if (rc != 0 && rc != KVP_STOPPED) {
-        trust_later(t, TRUST_RETRY_MS);
+        trust_failed(t, rc, "the request was not accepted");
     }
 }
 
@@ -178,8 +178,7 @@ int trust_start(struct apiserver *api, struct kvp_ctx *term)
     if (t == NULL) {
         return KVP_NO_MEMORY;
     }
-    t->api = api;
-    t->ctx = term;
+    t->keep = (struct upkeep){.api = api, .ctx = term};
     api->trust = t;
     trust_look(t);
     return 0;

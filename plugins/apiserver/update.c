@@ -155,20 +155,28 @@ bool update_patch(struct update *u, const struct object *old, struct object *new
     return u->tries > 0 || body_report(ex, &report);
 }
 
+bool update_check_uid(struct exchange *ex, struct slice uid, const struct object *old)
+{
+    struct status_about about = request_about(&ex->request);
+    struct slice now = object_text(old, "metadata.uid");
+    if (uid.len == 0 || slice_eq(uid, now)) {
+        return true;
+    }
+    exchange_fail(ex, status_conflict(&ex->arena, &about,
+                                      "Precondition failed: UID in precondition: %.*s, UID in "
+                                      "object meta: %.*s",
+                                      (int)uid.len, (const char *)uid.data, (int)now.len,
+                                      (const char *)now.data));
+    return false;
+}
+
 bool update_check(struct update *u, const struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
     struct status_about about = request_about(&ex->request);
-    struct slice uid = object_text(new, "metadata.uid");
-    struct slice old_uid = object_text(old, "metadata.uid");
     struct slice version = object_text(new, "metadata.resourceVersion");
     struct slice current = object_text(old, "metadata.resourceVersion");
-    if (uid.len > 0 && !slice_eq(uid, old_uid)) {
-        exchange_fail(ex, status_conflict(&ex->arena, &about,
-                                          "Precondition failed: UID in precondition: %.*s, UID in "
-                                          "object meta: %.*s",
-                                          (int)uid.len, (const char *)uid.data, (int)old_uid.len,
-                                          (const char *)old_uid.data));
+    if (!update_check_uid(ex, object_text(new, "metadata.uid"), old)) {
         return false;
     }
     if (slice_eq(version, slice_str("0"))) {

@@ -46,6 +46,8 @@ bool update_read_patch(struct update *u);
 bool update_patch(struct update *u, const struct object *old, struct object *new);
 /* Names in a body are those of the path. False: answered. */
 bool update_check_name(struct exchange *ex, const struct object *o);
+/* A uid that the request gives (empty: none) is the object's. False: answered. */
+bool update_check_uid(struct exchange *ex, struct slice uid, const struct object *old);
 /* uid and resourceVersion of new, where given, are old's; else they become it. False: answered. */
 bool update_check(struct update *u, const struct object *old, struct object *new);
 /* Reads the object the request names, and so on. */

@@ -346,21 +346,21 @@ static bool watching_wants_initial(const struct query *q)
 void verb_watch(struct exchange *ex)
 {
     struct watching *w = arena_zalloc(&ex->arena, sizeof *w);
-    struct causes *c = arena_alloc(&ex->arena, sizeof *c);
     const struct query *q = &ex->query;
-    if (w == NULL || c == NULL) {
+    if (w == NULL) {
         exchange_no_memory(ex);
         return;
     }
-    causes_init(c, &ex->arena);
-    query_check_list(q, true, c);
-    if (c->count > 0) {
-        exchange_fail(ex, status_invalid(&ex->arena, slice_str("meta.k8s.io"),
-                                         slice_str("ListOptions"), slice_of("", 0), c));
+    w->ex = ex;
+    if (!selection_check_options(ex, true) || !selection_read(ex, &w->selection)) {
         return;
     }
-    w->ex = ex;
-    if (!selection_read(ex, &w->selection) || !listing_init(&w->listing, ex, &w->selection)) {
+    if (ex->head) { /* nobody would see the events */
+        exchange_stream(ex, "application/json");
+        exchange_end(ex);
+        return;
+    }
+    if (!listing_init(&w->listing, ex, &w->selection)) {
         return;
     }
     arena_init(&w->scratch, 0);

@@ -58,6 +58,11 @@ static void client_read_status(struct client_answer *a, struct arena *arena)
     }
 }
 
+bool client_certainly_not(const struct client_answer *a)
+{
+    return !a->ok && a->outcome != KVP_UNKNOWN && a->status != 504;
+}
+
 static void client_on_done(void *data, const struct kvp_result *r,
                            const struct kvp_object_answer *answer)
 {
@@ -92,6 +97,23 @@ static void client_on_nothing(void *data, const struct kvp_result *r,
 
 /* ---- the request --------------------------------------------------------------------------- */
 
+void client_add_escaped(struct buf *out, struct slice text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t k = 0; k < text.len; k++) {
+        uint8_t c = text.data[k];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '-' || c == '_' || c == '.' || c == '~';
+        if (plain) {
+            buf_append_byte(out, c);
+        } else {
+            buf_append_byte(out, '%');
+            buf_append_byte(out, (uint8_t)hex[c >> 4]);
+            buf_append_byte(out, (uint8_t)hex[c & 15]);
+        }
+    }
+}
+
 static const char *client_content_type(const struct client_request *r)
 {
     if (r->verb != KVP_VERB_PATCH) {
@@ -105,6 +127,11 @@ static const char *client_content_type(const struct client_request *r)
     default:
         return "application/merge-patch+json";
     }
+}
+
+static const char *client_accept(const struct client_request *r)
+{
+    return !r->metadata ? NULL : r->verb == KVP_VERB_LIST ? CLIENT_METADATA_LIST : CLIENT_METADATA;
 }
 
 /* The names of a request: its own, else the object's. */
@@ -176,6 +203,7 @@ int client_send(struct client c, const struct client_request *r)
                     .name = kvp_of_slice(name),
                     .body = kvp_of_slice(bytes),
                     .content_type = kvp_str(bytes.len > 0 ? client_content_type(r) : NULL),
+                    .accept = kvp_str(client_accept(r)),
                     .query = kvp_of_slice(r->query),
                     .revision = r->revision}};
     int reason = body.failed ? KVP_NO_MEMORY : client_submit(c, r, &args);

@@ -49,6 +49,10 @@ struct client_answer {
 };
 typedef void client_done_fn(void *data, const struct client_answer *a);
 
+/* Whether a request was without effect for sure, so that no event of it will come. What is neither
+ * ok nor that may have happened: the asking ended first, or the server (504) does not know. */
+bool client_certainly_not(const struct client_answer *a);
+
 /* One request. Texts and body are copied. */
 struct client_request {
     enum kvp_verb verb;             /* not WATCH: that is the informer's */
@@ -60,10 +64,18 @@ struct client_request {
     enum client_patch patch;        /* of PATCH */
     bool collection;                /* DELETE: all of the namespace, not one by name */
     struct slice query;             /* "labelSelector=..."; escaped */
+    bool metadata;                  /* GET, LIST: PartialObjectMetadata of the objects will do */
     int64_t revision;               /* resourceVersion parameter of GET and LIST; 0 = none */
     client_done_fn *done;           /* NULL: nobody wants to know */
     void *data;
 };
+
+/* What to accept when metadata of objects will do: in answers and events, in lists. */
+#define CLIENT_METADATA      "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+#define CLIENT_METADATA_LIST "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+/* Appends text so that it may stand in a query. */
+void client_add_escaped(struct buf *out, struct slice text);
 
 /* 0: accepted, done will be called. Else a reason of kvplugin.h: nothing happened and done will
  * not be called (INVALID: a type that is no kind, or a name is missing; KVP_BUSY: too many under

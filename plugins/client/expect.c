@@ -186,6 +186,12 @@ bool expects_satisfied(struct expects *e, struct slice key)
     return x == NULL || EXPECTS_BLIND || expect_is_satisfied(e, x);
 }
 
+uint64_t expects_left_ms(struct expects *e, struct slice key)
+{
+    const struct expect *x = expects_find(e, key);
+    return expects_satisfied(e, key) ? 0 : x->set_ms + EXPECT_MS + 1 - expects_now(e);
+}
+
 void expects_forget(struct expects *e, struct slice key)
 {
     struct expect *x = expects_find(e, key);

@@ -21,6 +21,9 @@ void expects_created(struct expects *e, struct slice key); /* seen, or failed */
 void expects_deleted(struct expects *e, struct slice key, struct slice uid);
 /* All seen, or five minutes over since the last one was set, or nothing expected. */
 bool expects_satisfied(struct expects *e, struct slice key);
+/* After how many milliseconds that is so at the latest: then to look again, for perhaps no event
+ * comes. 0 = now. */
+uint64_t expects_left_ms(struct expects *e, struct slice key);
 void expects_forget(struct expects *e, struct slice key);
 
 #ifdef KVD_DEBUG

@@ -43,6 +43,7 @@ int informer_open(struct client c, const struct informer_args *a, struct informe
     i->type = a->type;
     i->list_type = (const struct schema_type *)schema_at(kind, kind->list_type);
     i->namespaced = (kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
+    i->metadata = a->metadata;
     i->index_data = a->data;
     memcpy(i->index_fns, a->indexes, sizeof(i->index_fns));
     hashmap_init(&i->entries);

@@ -31,6 +31,7 @@ struct informer_args {
     const char *query; /* selectors as in a URL, escaped; NULL = all */
     informer_index_fn *indexes[INFORMER_INDEXES_MAX]; /* NULL = no more */
     void *data;                                       /* of the indexes */
+    bool metadata; /* the objects have kind and metadata only: so little memory, and traffic */
 };
 
 /* before NULL: added. now NULL: removed; before is then its last state (of the DELETED event when

@@ -66,23 +66,6 @@ void informer_on_alarm(void *data)
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-static void informer_add_escaped(struct buf *out, struct slice text)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (size_t k = 0; k < text.len; k++) {
-        uint8_t c = text.data[k];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '-' || c == '_' || c == '.' || c == '~';
-        if (plain) {
-            buf_append_byte(out, c);
-        } else {
-            buf_append_byte(out, '%');
-            buf_append_byte(out, (uint8_t)hex[c >> 4]);
-            buf_append_byte(out, (uint8_t)hex[c & 15]);
-        }
-    }
-}
-
 static int informer_ask(struct informer *i, struct kvp_object_args *args, struct buf *query)
 {
     const struct schema_resource *kind = schema_resource_of(i->type);
@@ -97,6 +80,10 @@ static int informer_ask(struct informer *i, struct kvp_object_args *args, struct
     args->request.version = kvp_str(schema_text(i->type, i->type->version));
     args->request.resource = kvp_str(schema_text(kind, kind->plural));
     args->request.query = kvp_of_slice(buf_slice(query));
+    if (i->metadata) {
+        args->request.accept =
+            kvp_str(args->request.verb == KVP_VERB_LIST ? CLIENT_METADATA_LIST : CLIENT_METADATA);
+    }
     int reason =
         query->failed ? KVP_NO_MEMORY : i->client.host->object(i->client.ctx, args, &i->request);
     if (reason != 0) {
@@ -122,6 +109,17 @@ static struct slice informer_why(struct informer *i, const struct kvp_result *r,
         return slice_str("an answer that is no Status");
     }
     return object_text(&status, "message");
+}
+
+/* A request has ended. False: with the context, and the informer with it. */
+static bool informer_goes_on(struct informer *i, const struct kvp_result *r)
+{
+    i->request = NULL;
+    if (r->outcome != KVP_OK && r->reason == KVP_STOPPED) {
+        i->state = INFORMER_ENDED;
+        return false;
+    }
+    return true;
 }
 
 /* ---- listing ------------------------------------------------------------------------------- */
@@ -203,9 +201,7 @@ static void informer_on_page(void *data, const struct kvp_result *r,
                              const struct kvp_object_answer *a)
 {
     struct informer *i = data;
-    i->request = NULL;
-    if (r->outcome != KVP_OK && r->reason == KVP_STOPPED) {
-        i->state = INFORMER_ENDED;
+    if (!informer_goes_on(i, r)) {
         return;
     }
     informer_enter(i);
@@ -222,7 +218,7 @@ static void informer_page(struct informer *i)
     buf_printf(&query, "limit=%u", INFORMER_PAGE_OBJECTS);
     if (i->next.len > 0) {
         buf_append_str(&query, "&continue=");
-        informer_add_escaped(&query, buf_slice(&i->next));
+        client_add_escaped(&query, buf_slice(&i->next));
     }
     int reason = informer_ask(i, &args, &query);
     buf_close(&query);
@@ -333,9 +329,7 @@ static void informer_on_watch_end(void *data, const struct kvp_result *r,
                                   const struct kvp_object_answer *a)
 {
     struct informer *i = data;
-    i->request = NULL;
-    if (r->outcome != KVP_OK && r->reason == KVP_STOPPED) {
-        i->state = INFORMER_ENDED;
+    if (!informer_goes_on(i, r)) {
         return;
     }
     informer_enter(i);

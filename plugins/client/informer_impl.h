@@ -91,6 +91,7 @@ struct informer {
     informer_index_fn *index_fns[INFORMER_INDEXES_MAX];
     void *index_data;
     bool namespaced;
+    bool metadata;
 
     struct hashmap entries;
     struct list order;

@@ -4,8 +4,9 @@
  * open: reconcile has returned, its requests are answered, its holds are released. While informers
  * are not synced the first keys are parked, which keeps the others in line.
  *
- * Lifetimes: works_close frees what nobody needs any more; a work with requests under way stays for
- * their answers (the last one may be the context's end), and the works stay for it. */
+ * Lifetimes: works_close tells those who wait for answers that none will come, and frees what
+ * nobody needs any more; a work with requests under way stays for their answers (the last one may
+ * be the context's end), and the works stay for it. */
 #include "plugins/client/work.h"
 
 #include <stdio.h>
@@ -42,6 +43,7 @@ struct works {
     work_reconcile_fn *reconcile;
     void *data;
     struct list all;
+    struct list asked; /* work_request.link: somebody waits for the answer */
     struct hashmap failures;
     struct informer *waits_for[WORKS_INFORMERS_MAX]; /* NULL = synced, or none */
     struct informer_handler *handlers[WORKS_INFORMERS_MAX];
@@ -52,7 +54,9 @@ struct works {
 };
 
 struct work_request {
+    struct list link; /* works.asked; by itself when nobody waits, or has been told */
     struct work *work;
+    enum kvp_verb verb;
     client_done_fn *done;
     void *data;
     unsigned forgiven;
@@ -195,6 +199,11 @@ static void work_take_result(struct work *w, int64_t result)
     }
 }
 
+void work_look_again(struct work *w, int64_t ms)
+{
+    work_take_result(w, ms);
+}
+
 /* ---- working ------------------------------------------------------------------------------- */
 
 static void work_run(struct work *w)
@@ -304,7 +313,8 @@ static void work_on_done(void *data, const struct client_answer *a)
     struct works *q = w->works;
     q->ended = q->ended || a->reason == KVP_STOPPED;
     q->depth++;
-    if (!q->closed && r->done != NULL) {
+    if (!list_empty(&r->link)) {
+        list_remove(&r->link);
         r->done(r->data, a);
     }
     if (!q->closed && !a->ok && !work_is_forgiven(a, r->forgiven)) {
@@ -318,6 +328,19 @@ static void work_on_done(void *data, const struct client_answer *a)
     works_leave(q);
 }
 
+/* Nobody will hear the answers: those who wait are told now, while what they work with is there. */
+static void works_tell_closed(struct works *q)
+{
+    for (struct list *it; (it = list_pop_front(&q->asked)) != NULL;) {
+        struct work_request *r = LIST_ENTRY(it, struct work_request, link);
+        bool reads = r->verb == KVP_VERB_GET || r->verb == KVP_VERB_LIST;
+        const struct client_answer a = {.outcome = reads ? KVP_REFUSED : KVP_UNKNOWN,
+                                        .reason = KVP_STOPPED,
+                                        .message = slice_str("the queue was closed")};
+        r->done(r->data, &a);
+    }
+}
+
 int work_send(struct work *w, const struct client_request *r, unsigned forgiven)
 {
     struct works *q = w->works;
@@ -327,8 +350,9 @@ int work_send(struct work *w, const struct client_request *r, unsigned forgiven)
         w->failed = true;
         return q->closed ? KVP_STOPPED : KVP_NO_MEMORY;
     }
-    *made =
-        (struct work_request){.work = w, .done = r->done, .data = r->data, .forgiven = forgiven};
+    *made = (struct work_request){
+        .work = w, .verb = r->verb, .done = r->done, .data = r->data, .forgiven = forgiven};
+    list_init(&made->link);
     own.done = work_on_done;
     own.data = made;
     int reason = client_send(q->client, &own);
@@ -338,13 +362,11 @@ int work_send(struct work *w, const struct client_request *r, unsigned forgiven)
         work_fail(w, "a request could not be sent");
         return reason;
     }
+    if (made->done != NULL) {
+        list_push_back(&q->asked, &made->link);
+    }
     w->requests++;
     return 0;
-}
-
-struct client work_client(const struct work *w)
-{
-    return w->works->client;
 }
 
 void work_hold(struct work *w)
@@ -391,6 +413,7 @@ int works_open(struct client c, const struct works_args *a, struct works **out)
     q->reconcile = a->reconcile;
     q->data = a->data;
     list_init(&q->all);
+    list_init(&q->asked);
     hashmap_init(&q->failures);
     const struct kvp_queue_args args = {.size = sizeof(args),
                                         .parallel = a->parallel != 0 ? a->parallel : 5,
@@ -423,6 +446,7 @@ void works_close(struct works *q)
         q->client.host->queue_close(q->queue);
     }
     q->depth++;
+    works_tell_closed(q);
     for (struct list *it = q->all.next; it != &q->all;) {
         struct work *w = LIST_ENTRY(it, struct work, link);
         it = it->next;

@@ -36,9 +36,10 @@ struct works_args {
 
 /* 0 or a reason. */
 int works_open(struct client c, const struct works_args *a, struct works **out);
-/* No reconcile and no done of work_send runs after it: answers to requests still under way are
- * dropped, holds too (no work_release any more). Also from inside reconcile or done, and after the
- * end of the context. NULL is fine. */
+/* No reconcile and no done of work_send runs after it. Whoever waits for an answer still is told
+ * inside it, with KVP_STOPPED: refused of reads, else the outcome is unknown; the answers
+ * themselves are dropped. Then holds end (no work_release any more). Also from inside reconcile or
+ * done, and after the end of the context. NULL is fine. */
 void works_close(struct works *q);
 int works_add(struct works *q, struct slice key);
 int works_add_object(struct works *q, const struct object *o); /* by its key */
@@ -52,13 +53,15 @@ size_t works_len(const struct works *q); /* keys that wait for their turn */
 #define WORK_NS_TERMINATING_OK 8u /* 403 with cause NamespaceTerminating */
 
 /* Sends a request as part of this work, in reconcile or in a done of the same work. r->done, when
- * there is one, is called first (for its effects on expectations, events); returns 0 or a reason,
- * and a request that could not be sent counts as failed. */
+ * there is one, is called exactly once, before the work goes on (for its effects on expectations,
+ * events), also when the context ends or the works are closed. Returns 0 or a reason, and a request
+ * that could not be sent counts as failed. */
 int work_send(struct work *w, const struct client_request *r, unsigned forgiven);
-/* The client of the work's context, for client_* calls that nobody waits for. */
-struct client work_client(const struct work *w);
 /* In reconcile or a done: the key failed, for this reason (logged at debug level). */
 void work_fail(struct work *w, const char *why);
+/* In reconcile or a done: the key comes again so many milliseconds after it is finished, whatever
+ * reconcile returns (sooner when that says so). ms > 0. */
+void work_look_again(struct work *w, int64_t ms);
 /* Keeps the work open for something that is no request, until work_release. */
 void work_hold(struct work *w);
 /* result: as reconcile returns; of several the earliest holds. w may be gone when it returns. */

@@ -85,11 +85,15 @@ struct orphan {
     struct slice space, name, uid;
 };
 
+/* After so many milliseconds the next ones. */
+#define CLAIMS_AGAIN_MS 1
+
 struct adoption {
     struct arena arena;
     struct work *work;
     struct object owner; /* what the patches say of it: metadata only */
     struct orphan *orphans;
+    bool more; /* orphans than these */
 };
 
 static void adoption_free(struct adoption *a)
@@ -134,6 +138,9 @@ static void adoption_checked(void *data, const struct client_answer *answer)
             if (claim_send_patch(a->work, o, &patch) != 0) {
                 work_fail(a->work, "an orphan could not be adopted");
             }
+        }
+        if (a->more) {
+            work_look_again(a->work, CLAIMS_AGAIN_MS);
         }
     }
     buf_close(&patch);
@@ -180,24 +187,44 @@ static bool adoption_add(struct adoption *a, const struct object *child)
     return true;
 }
 
+static void claims_note_orphan(struct claims *c, const struct object *child)
+{
+    if (c->adopts == CLAIMS_MAX) {
+        c->adoption->more = true;
+        return;
+    }
+    c->adopts++;
+    c->adoption = c->adoption == NULL ? adoption_new(c) : c->adoption;
+    if (c->adoption == NULL || !adoption_add(c->adoption, child)) {
+        c->reason = KVP_NO_MEMORY;
+    }
+}
+
+static void claims_release(struct claims *c, const struct object *child)
+{
+    struct buf patch;
+    struct orphan o = {.type = child->type,
+                       .space = object_text(child, "metadata.namespace"),
+                       .name = object_text(child, "metadata.name")};
+    if (c->releases == CLAIMS_MAX) {
+        work_look_again(c->work, CLAIMS_AGAIN_MS);
+        return;
+    }
+    c->releases++;
+    buf_init(&patch);
+    claim_print_release(object_text(c->owner, "metadata.uid"), object_text(child, "metadata.uid"),
+                        &patch);
+    int reason = claim_send_patch(c->work, &o, &patch);
+    c->reason = c->reason == 0 ? reason : c->reason;
+    buf_close(&patch);
+}
+
 void claims_note(struct claims *c, enum claim what, const struct object *child)
 {
     if (what == CLAIM_ADOPT && c->reason == 0) {
-        c->adoption = c->adoption == NULL ? adoption_new(c) : c->adoption;
-        if (c->adoption == NULL || !adoption_add(c->adoption, child)) {
-            c->reason = KVP_NO_MEMORY;
-        }
+        claims_note_orphan(c, child);
     } else if (what == CLAIM_RELEASE) {
-        struct buf patch;
-        struct orphan o = {.type = child->type,
-                           .space = object_text(child, "metadata.namespace"),
-                           .name = object_text(child, "metadata.name")};
-        buf_init(&patch);
-        claim_print_release(object_text(c->owner, "metadata.uid"),
-                            object_text(child, "metadata.uid"), &patch);
-        int reason = claim_send_patch(c->work, &o, &patch);
-        c->reason = c->reason == 0 ? reason : c->reason;
-        buf_close(&patch);
+        claims_release(c, child);
     }
 }
 
@@ -238,29 +265,44 @@ void claims_drop(struct claims *c)
 
 /* ---- finding children ----------------------------------------------------------------------- */
 
-#define CLAIM_SPACE_BYTES_MAX 64u /* a namespace's name is a label: at most 63 */
+/* A namespace's name is a label, at most 63 bytes; a uid that the server gives is 36. */
+#define CLAIM_PART_BYTES_MAX 63u
+#define CLAIM_KEY_BYTES      (2 * CLAIM_PART_BYTES_MAX + 1)
 
-static struct slice claim_orphan_key(struct slice space, char out[CLAIM_SPACE_BYTES_MAX])
+/* Empty: no object can have such a namespace or uid. */
+static struct slice claim_key(struct slice space, struct slice uid, char out[CLAIM_KEY_BYTES])
 {
-    size_t len = space.len < CLAIM_SPACE_BYTES_MAX ? space.len : CLAIM_SPACE_BYTES_MAX - 1;
-    if (len > 0) {
-        memcpy(out, space.data, len);
+    if (space.len > CLAIM_PART_BYTES_MAX || uid.len > CLAIM_PART_BYTES_MAX) {
+        return slice_of("", 0);
     }
-    out[len] = '/';
-    return slice_of(out, len + 1);
+    if (space.len > 0) {
+        memcpy(out, space.data, space.len);
+    }
+    out[space.len] = '/';
+    if (uid.len > 0) {
+        memcpy(out + space.len + 1, uid.data, uid.len);
+    }
+    return slice_of(out, space.len + 1 + uid.len);
 }
 
 void claim_index(void *data, const struct object *o, struct index_emit *emit)
 {
-    char key[CLAIM_SPACE_BYTES_MAX];
-    struct slice uid = claim_owner_uid(o);
+    char out[CLAIM_KEY_BYTES];
+    struct slice key = claim_key(object_text(o, "metadata.namespace"), claim_owner_uid(o), out);
     (void)data;
-    informer_emit(emit,
-                  uid.len > 0 ? uid : claim_orphan_key(object_text(o, "metadata.namespace"), key));
+    if (key.len > 0) {
+        informer_emit(emit, key);
+    }
+}
+
+int claim_each_child(struct informer *i, struct slice space, struct slice owner_uid,
+                     informer_each_fn *each, void *data)
+{
+    char key[CLAIM_KEY_BYTES];
+    return informer_by_index(i, INDEX_CONTROLLER, claim_key(space, owner_uid, key), each, data);
 }
 
 int claim_each_orphan(struct informer *i, struct slice space, informer_each_fn *each, void *data)
 {
-    char key[CLAIM_SPACE_BYTES_MAX];
-    return informer_by_index(i, INDEX_CONTROLLER, claim_orphan_key(space, key), each, data);
+    return claim_each_child(i, space, slice_of("", 0), each, data);
 }

@@ -2,7 +2,8 @@
  *
  * An orphan that matches is adopted: first the owner is asked for anew (it may be gone, or another
  * one of its name), then the orphan gets an owner reference, on condition of its uid. A child that
- * does not match any more is released. */
+ * does not match any more is released. A selector may come to match thousands: of each of the two
+ * CLAIMS_MAX are seen to at once, then the key comes again. */
 #ifndef KVD_CONTROLLERS_CLAIM_H
 #define KVD_CONTROLLERS_CLAIM_H
 
@@ -25,12 +26,16 @@ enum claim claim_decide(const struct object *owner, const struct label_selector 
 void claim_print_adopt(const struct object *owner, struct slice child_uid, struct buf *out);
 void claim_print_release(struct slice owner_uid, struct slice child_uid, struct buf *out);
 
+/* Requests that one callback sends: they take it a millisecond or two. */
+#define CLAIMS_MAX 64u
+
 /* Children to adopt, gathered while going through an informer. */
 struct claims {
     const struct object *owner; /* good until claims_adopt returned */
     struct work *work;
     struct adoption *adoption; /* NULL = none so far */
-    int reason;                /* what went wrong first; 0 = nothing */
+    uint32_t adopts, releases;
+    int reason; /* what went wrong first; 0 = nothing */
 };
 /* Takes note of an orphan, or sends the release of a child, as part of the work. */
 void claims_note(struct claims *c, enum claim what, const struct object *child);
@@ -40,10 +45,14 @@ int claims_adopt(struct claims *c);
 /* Instead of claims_adopt. */
 void claims_drop(struct claims *c);
 
-/* An index for informers of children: under the uid of the controlling owner, or, of orphans, under
- * their namespace and a slash (which no uid has). */
+/* An index for informers of children: under namespace/uid of the controlling owner, of orphans
+ * under namespace/. An owner is of its children's namespace: what another one's child says is
+ * nothing. */
 void claim_index(void *data, const struct object *o, struct index_emit *emit);
-/* Goes through a namespace's orphans in an informer that has claim_index as INDEX_CONTROLLER. */
+/* Goes through the children of an owner, or a namespace's orphans, in an informer that has
+ * claim_index as INDEX_CONTROLLER. */
+int claim_each_child(struct informer *i, struct slice space, struct slice owner_uid,
+                     informer_each_fn *each, void *data);
 int claim_each_orphan(struct informer *i, struct slice space, informer_each_fn *each, void *data);
 
 #endif

@@ -29,18 +29,20 @@ enum watched {
     WATCHED_COUNT
 };
 
-/* Indexes that informers have; index 0 of pods, replica sets: uid of the controlling owner, orphans
- * apart (claim_index). */
+/* Indexes that informers have; index 0 of pods, replica sets: whose children they are
+ * (claim_index). */
 #define INDEX_CONTROLLER 0u
 #define INDEX_POD_NODE   1u /* of pods: spec.nodeName, "" for those without */
 
 struct controllers_conf; /* the options, controllers.c */
+struct catchup_list;
 
 struct controllers {
     const struct kvp_host *host;
     struct kvp_ctx *ctx; /* of the instance */
     const struct controllers_conf *conf;
     struct informer *informers[WATCHED_COUNT];
+    struct catchup_list *catchups[WATCHED_COUNT]; /* of the term, shared by its controllers */
     void *open[32]; /* what each controller's open gave, in the order of the list; NULL = closed */
 };
 

@@ -151,7 +151,7 @@ static void deploy_created(void *data, const struct client_answer *answer)
         rc = rollout_created(&run->rollout);
     } else if (slice_eq(answer->status_reason, slice_str("AlreadyExists"))) {
         deploy_exists(run, w->set);
-    } else if (answer->ns_terminating || answer->outcome == KVP_UNKNOWN) {
+    } else if (answer->ns_terminating || !client_certainly_not(answer)) {
         run->failed = true;
     } else {
         char text[1024];
@@ -283,8 +283,8 @@ static void deploy_look_for_old_pods(struct deploy_run *run)
     struct rollout *r = &run->rollout;
     for (size_t i = 0; i < r->count && !r->old_pods; i++) {
         if (i != r->fresh) {
-            informer_by_index(run->c->pods, INDEX_CONTROLLER, object_uid(&r->sets[i].o),
-                              deploy_pod_runs, &r->old_pods);
+            claim_each_child(run->c->pods, object_namespace(&run->before),
+                             object_uid(&r->sets[i].o), deploy_pod_runs, &r->old_pods);
         }
     }
 }
@@ -304,7 +304,7 @@ static bool deploy_gather_sets(struct deploy_run *run, int64_t *result)
     g.room = 4;
     g.failed = run->rollout.sets == NULL;
     if (!g.failed) {
-        informer_by_index(run->c->sets, INDEX_CONTROLLER, object_uid(d), deploy_gather_set, &g);
+        claim_each_child(run->c->sets, object_namespace(d), object_uid(d), deploy_gather_set, &g);
         claim_each_orphan(run->c->sets, object_namespace(d), deploy_gather_set, &g);
     }
     if (g.failed) {

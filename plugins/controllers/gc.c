@@ -79,6 +79,31 @@ static const struct object *gc_find(void *data, const struct value *reference, s
     return NULL;
 }
 
+struct gc_sought {
+    struct slice uid;
+    const struct object *found;
+};
+
+static int gc_has_uid(void *data, const struct object *o)
+{
+    struct gc_sought *s = data;
+    s->found = slice_eq(object_uid(o), s->uid) ? o : NULL;
+    return s->found != NULL;
+}
+
+static const struct object *gc_seek(void *data, const struct value *reference)
+{
+    struct gc *gc = data;
+    struct gc_sought s = {.uid = reference_text(reference, "uid")};
+    const struct schema_type *t = gc_type_of(reference);
+    for (size_t i = 0; t != NULL && i < gc->kind_count; i++) {
+        if (gc->kinds[i].type == t) {
+            (void)informer_each(gc->kinds[i].informer, gc_has_uid, &s);
+        }
+    }
+    return s.found;
+}
+
 /* ---- events --------------------------------------------------------------------------------- */
 
 static void gc_changed(void *data, const struct object *before, const struct object *now)
@@ -129,7 +154,7 @@ static int gc_watch(struct gc *gc, const struct schema_type *t)
         }
     }
     if (k->informer == NULL) {
-        struct informer_args a = {.type = t};
+        struct informer_args a = {.type = t, .metadata = true};
         int rc = informer_open(gc->client, &a, &k->informer);
         if (rc != 0) {
             return rc;
@@ -186,7 +211,7 @@ static int gc_open(struct controllers *all, struct client term, void **self)
     }
     gc->all = all;
     gc->client = term;
-    gc->graph = (struct gc_graph){.look = gc_look, .find = gc_find, .data = gc};
+    gc->graph = (struct gc_graph){.look = gc_look, .find = gc_find, .seek = gc_seek, .data = gc};
     gc_graph_init(&gc->graph);
     list_init(&gc->runs);
     int rc = gc_start(gc);

@@ -355,6 +355,26 @@ void gc_graph_remove(struct gc_graph *g, struct slice uid)
     gc_node_drop_if_idle(g, n);
 }
 
+bool gc_graph_is_elsewhere(struct gc_graph *g, const struct value *reference, struct slice space)
+{
+    struct gc_node *n = gc_graph_get(g, reference_text(reference, "uid"));
+    if (n != NULL && gc_node_seen(n)) {
+        return !slice_eq(gc_node_space(n), space);
+    }
+    if (n != NULL && n->gone) {
+        return false;
+    }
+    const struct object *o = g->seek(g->data, reference);
+    if (n != NULL && o == NULL) {
+        n->gone = true;
+    } else if (n != NULL) {
+        /* It has neither owners nor waits, or it had been seen. Without memory it is sought again.
+         */
+        (void)gc_node_read(n, o);
+    }
+    return o != NULL && !slice_eq(object_namespace(o), space);
+}
+
 void gc_graph_look_at_all(struct gc_graph *g)
 {
     size_t bucket = 0;

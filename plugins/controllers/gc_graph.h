@@ -34,7 +34,7 @@ struct gc_node {
     bool deleted;                   /* has a deletionTimestamp */
     bool foreground;                /* deleted, and waits until blocking dependents are gone */
     bool orphaning;                 /* deleted, and waits until dependents are let go */
-    bool gone;                      /* unseen, because it has been removed */
+    bool gone;                      /* unseen, because it was removed, or sought in vain */
     uint32_t uid_len;
     char uid[];
 };
@@ -55,6 +55,9 @@ struct gc_graph {
     /* An owner is named for the first time: the object, when it is known; NULL = not. reference: an
      * OwnerReference of an object of this namespace. */
     const struct object *(*find)(void *data, const struct value *reference, struct slice space);
+    /* The object of the reference's kind and uid in any namespace; NULL = none. Looks at them all.
+     */
+    const struct object *(*seek)(void *data, const struct value *reference);
     void *data;
 };
 
@@ -65,6 +68,9 @@ struct gc_node *gc_graph_get(const struct gc_graph *g, struct slice uid);
 int gc_graph_put(struct gc_graph *g, const struct object *o);
 /* The object of this uid is gone. */
 void gc_graph_remove(struct gc_graph *g, struct slice uid);
+/* Whether an owner that is not in the namespace of its dependent is in another one. Objects are
+ * looked at once for each owner, however many dependents name it. */
+bool gc_graph_is_elsewhere(struct gc_graph *g, const struct value *reference, struct slice space);
 /* Tells of every node that is not as it should be; for the start, when all objects are known. */
 void gc_graph_look_at_all(struct gc_graph *g);
 /* Whether something waits for it or it waits for something. */

@@ -150,36 +150,6 @@ static void gc_act(struct gc_run *run)
 
 /* ---- owners --------------------------------------------------------------------------------- */
 
-static int gc_has_uid(void *data, const struct object *o)
-{
-    return slice_eq(object_uid(o), *(const struct slice *)data);
-}
-
-/* Whether an owner that is not in the object's namespace is in another one. One that was seen to go
- * is not looked for: that would be all objects of its kind for each of its dependents. */
-static bool gc_is_elsewhere(struct gc_run *run, const struct value *reference)
-{
-    struct gc *gc = run->gc;
-    struct slice uid = reference_text(reference, "uid");
-    const struct gc_node *n = gc_graph_get(&gc->graph, uid);
-    const struct schema_type *t = gc_type_of(reference);
-    if (n != NULL && gc_node_seen(n)) {
-        struct slice space;
-        struct slice unused;
-        object_key_split(slice_str(n->key), &space, &unused);
-        return !slice_eq(space, run->space);
-    }
-    if (n != NULL && n->gone) {
-        return false;
-    }
-    for (size_t i = 0; i < gc->kind_count; i++) {
-        if (gc->kinds[i].type == t) {
-            return informer_each(gc->kinds[i].informer, gc_has_uid, &uid) != 0;
-        }
-    }
-    return false;
-}
-
 /* The owner is one of another namespace, or of one while the object is of none. */
 static void gc_tell_invalid(struct gc_run *run, const struct value *reference)
 {
@@ -187,7 +157,7 @@ static void gc_tell_invalid(struct gc_run *run, const struct value *reference)
     struct slice kind = reference_text(reference, "kind");
     struct slice name = reference_text(reference, "name");
     struct slice uid = reference_text(reference, "uid");
-    if (run->space.len > 0 && !gc_is_elsewhere(run, reference)) {
+    if (run->space.len > 0 && !gc_graph_is_elsewhere(&run->gc->graph, reference, run->space)) {
         return; /* it is just gone */
     }
     recorder_warning(run->gc->recorder, &run->now, "OwnerRefInvalidNamespace",

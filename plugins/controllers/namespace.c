@@ -59,7 +59,7 @@ static void emptying_failed(struct emptying *e, const char *what, const struct c
 static void emptying_send(struct emptying *e, struct client_request *r)
 {
     r->data = e;
-    if (client_send(work_client(e->work), r) != 0) {
+    if (work_send(e->work, r, WORK_NOT_FOUND_OK) != 0) {
         emptying_end(e, KVP_RETRY);
     }
 }
@@ -174,6 +174,7 @@ static void emptying_list(struct emptying *e)
                                .type = emptying_kind(e),
                                .space = object_name(&e->space),
                                .query = slice_str("limit=100"),
+                               .metadata = true,
                                .done = emptying_listed};
     emptying_send(e, &r);
 }

@@ -63,6 +63,19 @@ static void replica_sync_finish(struct replica_sync *s)
     replica_sync_free(s);
 }
 
+/* False: the context has ended, and with the last answer the sync. */
+static bool replica_back(struct replica_sync *s, const struct client_answer *answer)
+{
+    s->in_flight--;
+    if (answer->reason != KVP_STOPPED) {
+        return true;
+    }
+    if (s->in_flight == 0) {
+        replica_sync_free(s);
+    }
+    return false;
+}
+
 static void replica_sync_failed(struct replica_sync *s, const char *reason, struct slice why)
 {
     if (s->failed == NULL) {
@@ -84,26 +97,16 @@ static struct slice replica_answer_name(const struct client_answer *answer, stru
                                                                 : slice_of("", 0);
 }
 
-/* Whether a request was without effect for sure, so that no event of it will come. */
-static bool replica_certainly_not(const struct client_answer *answer)
-{
-    return !answer->ok && answer->outcome != KVP_UNKNOWN;
-}
-
 static void replica_go_on_creating(struct replica_sync *s);
 
 static void replica_created(void *data, const struct client_answer *answer)
 {
     struct replica_sync *s = data;
     struct replicas *c = s->c;
-    s->in_flight--;
-    if (answer->reason == KVP_STOPPED) {
-        if (s->in_flight == 0) {
-            replica_sync_free(s);
-        }
+    if (!replica_back(s, answer)) {
         return;
     }
-    if (replica_certainly_not(answer)) {
+    if (client_certainly_not(answer)) {
         expects_created(c->expects, s->key);
     }
     if (answer->ok) {
@@ -207,15 +210,11 @@ static void replica_deleted(void *data, const struct client_answer *answer)
     struct replica_victim *v = data;
     struct replica_sync *s = v->sync;
     struct replicas *c = s->c;
-    s->in_flight--;
-    if (answer->reason == KVP_STOPPED) {
-        if (s->in_flight == 0) {
-            replica_sync_free(s);
-        }
+    if (!replica_back(s, answer)) {
         return;
     }
     bool gone = answer->status == 404 || answer->status == 409;
-    if (replica_certainly_not(answer)) {
+    if (client_certainly_not(answer)) {
         expects_deleted(c->expects, s->key, v->uid);
     }
     if (answer->ok) {
@@ -344,7 +343,7 @@ static int replica_gather_pod(void *data, const struct object *pod)
 static int replica_each_pod(struct replicas *c, const struct object *owner, informer_each_fn *each,
                             void *data)
 {
-    return informer_by_index(c->pods, INDEX_CONTROLLER, object_uid(owner), each, data);
+    return claim_each_child(c->pods, object_namespace(owner), object_uid(owner), each, data);
 }
 
 /* ---- pods that share nodes ------------------------------------------------------------------ */
@@ -405,8 +404,8 @@ static bool replica_count_together(struct replica_sync *s, struct rank_pod *pods
     }
     qsort(pods, count, sizeof *pods, replica_by_node);
     if (parent != NULL && s->c->kind->watch == WATCH_REPLICASETS) {
-        informer_by_index(s->c->owners, INDEX_CONTROLLER, reference_text(parent, "uid"),
-                          replica_count_sibling, &n);
+        claim_each_child(s->c->owners, object_namespace(&s->owner), reference_text(parent, "uid"),
+                         replica_count_sibling, &n);
     } else {
         replica_count_sibling(&n, &s->owner);
     }
@@ -502,8 +501,9 @@ int64_t replica_reconcile(void *data, struct work *w, struct slice key)
     if (!replica_gather(&g, &result)) {
         replica_sync_free(g.sync);
     } else {
-        int64_t wait_s = g.sync->counts.next_s;
-        result = wait_s > 0 ? wait_s * 1000 : KVP_DONE;
+        int64_t wait_ms = g.sync->counts.next_s * 1000;
+        int64_t left_ms = (int64_t)expects_left_ms(c->expects, key);
+        result = wait_ms <= 0 || (left_ms > 0 && left_ms < wait_ms) ? left_ms : wait_ms;
         if (!replica_manage(g.sync, &g)) {
             replica_sync_free(g.sync);
             result = KVP_RETRY;

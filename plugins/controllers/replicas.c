@@ -236,8 +236,8 @@ int replicas_open(struct controllers *all, struct client term, const struct repl
     rc = rc != 0 ? rc : handlers_add(&c->handlers, c->owners, replicas_owner_changed, c);
     rc = rc != 0 ? rc : handlers_add(&c->handlers, c->pods, replicas_pod_changed, c);
     rc = rc != 0 ? rc
-                 : catchup_open(term, c->pods, schema_type(SCHEMA_CORE_V1_POD), replicas_caught_up,
-                                c, &c->catchup);
+                 : catchup_open(term, c->pods, schema_type(SCHEMA_CORE_V1_POD),
+                                &all->catchups[WATCH_PODS], replicas_caught_up, c, &c->catchup);
     if (rc != 0) {
         replicas_close(c);
         return rc;

@@ -55,7 +55,7 @@ struct slice_created { /* a create under way */
 static void slice_create_done(void *data, const struct client_answer *a)
 {
     struct slice_created *c = data;
-    if (!a->ok) {
+    if (client_certainly_not(a)) {
         expects_created(c->s->expects, slice_of(c->key, c->len));
     }
     mem_free(c);
@@ -211,7 +211,7 @@ int slice_writer_open(struct slice_writer *w, struct controllers *all, const cha
                                 : handlers_add(&w->handlers, w->slices, slice_changed, w);
     return rc != 0 ? rc
                    : catchup_open(term, w->slices, schema_type(SCHEMA_DISCOVERY_V1_ENDPOINT_SLICE),
-                                  ready, data, &w->catchup);
+                                  &all->catchups[WATCH_ENDPOINT_SLICES], ready, data, &w->catchup);
 }
 
 void slice_writer_close(struct slice_writer *w)

@@ -171,10 +171,10 @@ static void binding_done(void *data, const struct client_answer *a)
         mem_free(b); /* the term is over: stop forgets */
     } else if (a->ok) {
         binding_written(b, a->revision);
-    } else if (a->outcome == KVP_UNKNOWN) {
-        binding_ask(b);
-    } else {
+    } else if (client_certainly_not(a)) {
         binding_refused(b, a->message);
+    } else {
+        binding_ask(b);
     }
 }
 

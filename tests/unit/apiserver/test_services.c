@@ -3,11 +3,12 @@
 #include "plugins/apiserver/pool.h"
 #include "tests/unit/apiserver/server.h"
 
-#define SEEDS 8u
-#define SVCS  "/api/v1/namespaces/default/services"
-#define PCS   "/apis/scheduling.k8s.io/v1/priorityclasses"
-#define IPS   "/registry/kvd.io/serviceips/"
-#define PORTS "/registry/kvd.io/nodeports/"
+#define SEEDS    8u
+#define SVCS     "/api/v1/namespaces/default/services"
+#define PCS      "/apis/scheduling.k8s.io/v1/priorityclasses"
+#define IPS      "/registry/kvd.io/serviceips/"
+#define NOT_KEPT "an object of the system cannot be kept"
+#define PORTS    "/registry/kvd.io/nodeports/"
 
 static char body_[1024];
 
@@ -154,6 +155,22 @@ static void give_story(void)
     expect_answer("DELETE", SVCS "/b", "", 200, "Success");
     t_expect_value(IPS "10.96.0.10", NULL);
     expect_answer("POST", SVCS "?dryRun=All", svc("d", ""), 201, "\"clusterIP\":\"10.");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
+    /* What is somebody else's by now, or nobody's, stays so. */
+    t_put(IPS "10.96.0.10", "default/other");
+    expect_answer("DELETE", SVCS "/b", "", 200, "Success");
+    t_expect_value(IPS "10.96.0.10", "default/other");
+    t_delete(IPS "10.96.0.10");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
+    t_put(IPS "10.96.0.10", "default/other");
+    expect_answer("PUT", SVCS "/b", svc("b", "\"type\":\"ExternalName\",\"externalName\":\"x.y\","),
+                  200, "ExternalName");
+    t_expect_value(IPS "10.96.0.10", "default/other");
+    t_delete(IPS "10.96.0.10");
+    expect_answer("DELETE", SVCS "/b", "", 200, "Success");
+    expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
+    t_delete(IPS "10.96.0.10");
+    expect_answer("DELETE", SVCS "?fieldSelector=metadata.name%3Db", "", 200, "10.96.0.10");
     expect_answer("POST", SVCS, svc("b", "\"clusterIP\":\"10.96.0.10\","), 201, NULL);
     /* Held until the last finalizer is gone. */
     a = ask_typed("PATCH", SVCS "/b", "application/merge-patch+json",
@@ -365,6 +382,37 @@ static void kubernetes_story(void)
     expect_answer("GET", SVCS "/kubernetes", "", 200, "10.96.0.1");
     expect_answer("GET", slice, "", 200, "10.1.2.3");
     expect_answer("GET", PCS "/system-node-critical", "", 200, NULL);
+    /* Its address stays with who was quicker, and it waits for it. */
+    expect_answer("DELETE", SVCS "/kubernetes", "", 200, NULL);
+    expect_answer("POST", SVCS, svc("x", "\"clusterIP\":\"10.96.0.1\","), 201, NULL);
+    t_advance(61000);
+    expect_answer("GET", SVCS "/kubernetes", "", 404, NULL);
+    t_expect_value(IPS "10.96.0.1", "default/x");
+    t_advance(300000);
+    t_expect_int(t_logged(NOT_KEPT), 1); /* once, not every minute */
+    expect_answer("DELETE", SVCS "/x", "", 200, NULL);
+    t_advance(61000);
+    expect_answer("GET", SVCS "/kubernetes", "", 200, "10.96.0.1");
+    t_expect_value(IPS "10.96.0.1", "default/kubernetes");
+    /* What cannot be read does not hold up the other one, and is told once. */
+    t_put("/registry/endpointslices/default/kubernetes", "nonsense");
+    t_put("/registry/kvd.io/apiservers/other", "10.1.2.1:8443");
+    t_advance(120000);
+    expect_answer("GET", "/api/v1/namespaces/default/endpoints/kubernetes", "", 200, "10.1.2.1");
+    t_expect_int(t_logged(NOT_KEPT), 2);
+    t_delete("/registry/endpointslices/default/kubernetes");
+    t_advance(11000);
+    expect_answer("GET", slice, "", 200, "10.1.2.1");
+    /* Nor is a full store told of all the time; a short hiccup is not at all. */
+    t_fail("txn_commit", 1, KVP_UNAVAILABLE);
+    t_advance(120000);
+    t_expect_int(t_logged(NOT_KEPT), 2);
+    expect_answer("DELETE", PCS "/system-node-critical", "", 200, NULL);
+    for (int i = 0; i < 200; i++) {
+        t_fail("txn_commit", 1, KVP_NO_SPACE);
+        t_advance(1000);
+    }
+    t_expect_int(t_logged(NOT_KEPT), 4); /* one each */
     t_close();
 }
 

@@ -85,6 +85,26 @@ static void changes_are_told(void **state)
     t_for_each_seed(SEEDS, changes_story);
 }
 
+/* HEAD: what a watch would begin with, without one. */
+static void head_story(void)
+{
+    server_open_all();
+    make("a", "1");
+    struct asked a = ask("HEAD", WATCH, "");
+    t_expect_int(a.status, 200);
+    t_expect_int((int)t_http_body(a.x).len, 0);
+    a = ask("HEAD", WATCH "&resourceVersion=1", "");
+    t_expect_int(a.status, 200);
+    a = ask("HEAD", WATCH "&labelSelector=%3D", "");
+    t_expect_int(a.status, 400);
+    t_close();
+}
+
+static void head_watches_nothing(void **state)
+{
+    t_for_each_seed(SEEDS, head_story);
+}
+
 static void selector_story(void)
 {
     server_open_all();
@@ -317,13 +337,10 @@ static void broken_streams_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(changes_are_told),
-        cmocka_unit_test(selectors_turn_changes),
-        cmocka_unit_test(informers_get_their_bookmark),
-        cmocka_unit_test(what_is_too_old_is_said),
-        cmocka_unit_test(a_watch_may_end_at_any_time),
-        cmocka_unit_test(slow_clients_lose_nothing),
-        cmocka_unit_test(slow_lists_end),
+        cmocka_unit_test(changes_are_told),          cmocka_unit_test(head_watches_nothing),
+        cmocka_unit_test(selectors_turn_changes),    cmocka_unit_test(informers_get_their_bookmark),
+        cmocka_unit_test(what_is_too_old_is_said),   cmocka_unit_test(a_watch_may_end_at_any_time),
+        cmocka_unit_test(slow_clients_lose_nothing), cmocka_unit_test(slow_lists_end),
         cmocka_unit_test(broken_streams_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

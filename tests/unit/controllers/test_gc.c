@@ -8,7 +8,8 @@ struct bed {
     struct fixture *f;
     struct gc_graph g;
     char looked[512];    /* uids, with blanks around */
-    struct object known; /* what `find` gives; type NULL = nothing */
+    struct object known; /* what `find` and `seek` give; type NULL = nothing */
+    unsigned sought;     /* how often */
 };
 
 static void bed_look(void *data, const struct gc_node *n)
@@ -29,11 +30,19 @@ static const struct object *bed_find(void *data, const struct value *reference, 
     return b->known.type != NULL ? &b->known : NULL;
 }
 
+static const struct object *bed_seek(void *data, const struct value *reference)
+{
+    struct bed *b = data;
+    b->sought++;
+    return bed_find(data, reference, slice_of("", 0));
+}
+
 static void bed_init(struct bed *b, struct fixture *f)
 {
     *b = (struct bed){.f = f};
     b->g.look = bed_look;
     b->g.find = bed_find;
+    b->g.seek = bed_seek;
     b->g.data = b;
     gc_graph_init(&b->g);
 }
@@ -171,6 +180,46 @@ static void owners_elsewhere(void **state)
     gc_graph_close(&b.g);
 }
 
+/* However many name an owner that is elsewhere, or nowhere, it is looked for once. */
+static void owners_are_sought_once(void **state)
+{
+    struct bed b;
+    bed_init(&b, *state);
+    struct object p = pod(&b, "p", ",'ownerReferences':[" REF("s", "") "]");
+    struct object q = pod(&b, "q", ",'ownerReferences':[" REF("s", "") "]");
+    const struct value *of_p = object_get(&p, "metadata.ownerReferences[0]");
+    const struct value *of_q = object_get(&q, "metadata.ownerReferences[0]");
+    struct slice space = slice_str("a");
+    put(&b, p);
+    put(&b, q);
+    assert_false(gc_graph_is_elsewhere(&b.g, of_p, space));
+    assert_false(gc_graph_is_elsewhere(&b.g, of_q, space));
+    assert_int_equal(b.sought, 1);
+    /* It comes, elsewhere, and goes. */
+    put(&b, set(&b, "s", "other", ""));
+    assert_true(gc_graph_is_elsewhere(&b.g, of_p, space));
+    gone(&b, "s");
+    assert_false(gc_graph_is_elsewhere(&b.g, of_q, space));
+    assert_int_equal(b.sought, 1);
+    gc_graph_close(&b.g);
+
+    /* It was there before anybody named it. */
+    bed_init(&b, *state);
+    put(&b, p);
+    put(&b, q);
+    b.known = set(&b, "s", "other", "");
+    assert_true(gc_graph_is_elsewhere(&b.g, of_p, space));
+    b.known.type = NULL;
+    assert_true(gc_graph_is_elsewhere(&b.g, of_q, space));
+    assert_false(gc_graph_is_elsewhere(&b.g, of_q, slice_str("other")));
+    assert_int_equal(b.sought, 1);
+    assert_true(gc_node_needs_look(gc_graph_get(&b.g, slice_str("q"))));
+    gone(&b, "p");
+    gone(&b, "q");
+    assert_int_equal(b.g.nodes.len, 0);
+    gc_graph_close(&b.g);
+}
+
 static void circles_and_doubles(void **state)
 {
     struct bed b;
@@ -270,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(foreground, setup, teardown),
         cmocka_unit_test_setup_teardown(orphaning, setup, teardown),
         cmocka_unit_test_setup_teardown(owners_elsewhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(owners_are_sought_once, setup, teardown),
         cmocka_unit_test_setup_teardown(circles_and_doubles, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(verdicts, setup, teardown),

@@ -12,7 +12,7 @@
 struct fake_call {
     struct kvp_call *call; /* NULL: answered, or given up by the asker */
     uint32_t verb;
-    char resource[64], sub[32], space[64], name[256], query[1024], type[64], user[64];
+    char resource[64], sub[32], space[64], name[256], query[1024], type[64], user[64], accept[128];
     char *body;
     int64_t revision;
     bool canceled;
@@ -47,6 +47,7 @@ static void fake_on_request(void *data, struct kvp_call *c, const struct kvp_obj
     fake_text(call->name, sizeof(call->name), r->name);
     fake_text(call->query, sizeof(call->query), r->query);
     fake_text(call->type, sizeof(call->type), r->content_type);
+    fake_text(call->accept, sizeof(call->accept), r->accept);
     fake_text(call->user, sizeof(call->user), identity->user);
     call->body = strndup(r->body.len > 0 ? r->body.data : "", r->body.len);
 }
@@ -101,15 +102,20 @@ static const struct kvp_plugin fake_plugin = {.size = sizeof(struct kvp_plugin),
                                               .init = fake_init,
                                               .fini = fake_fini};
 
-/* A plane with nothing but this provider. */
-static inline void fake_open(void)
+/* A plane with nothing but this provider, and a plugin of the control plane (NULL = none). */
+static inline void fake_open_with(const char *plugin)
 {
     static bool registered;
     if (!registered) {
         plane_register(&fake_plugin);
         registered = true;
     }
-    plane_open("fake", NULL);
+    plane_open("fake", plugin, NULL);
+}
+
+static inline void fake_open(void)
+{
+    fake_open_with(NULL);
 }
 
 struct fake_say {

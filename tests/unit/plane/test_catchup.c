@@ -10,6 +10,9 @@ static struct {
     struct informer *informer;
     struct informer_handler *handler;
     struct catchup *catchup;
+    struct catchup *other; /* of the same kind */
+    struct catchup_list *shared;
+    int other_ready;
     size_t told;       /* pods */
     size_t told_ready; /* when ready was called */
     int ready;
@@ -26,6 +29,12 @@ static void on_ready(void *data)
     (void)data;
     t.ready++;
     t.told_ready = t.told;
+}
+
+static void on_other_ready(void *data)
+{
+    (void)data;
+    t.other_ready++;
 }
 
 static void open_informer(void *data)
@@ -47,7 +56,15 @@ static void begin(void *data)
     (void)data;
     assert_int_equal(informer_on(t.informer, on_changed, NULL, NULL, &t.handler), 0);
     assert_int_equal(catchup_open(plane_client(), t.informer, schema_type(SCHEMA_CORE_V1_POD),
-                                  on_ready, NULL, &t.catchup),
+                                  &t.shared, on_ready, NULL, &t.catchup),
+                     0);
+}
+
+static void begin_two(void *data)
+{
+    begin(data);
+    assert_int_equal(catchup_open(plane_client(), t.informer, schema_type(SCHEMA_CORE_V1_POD),
+                                  &t.shared, on_other_ready, NULL, &t.other),
                      0);
 }
 
@@ -56,6 +73,8 @@ static void end(void *data)
     (void)data;
     informer_off(t.handler);
     catchup_close(t.catchup);
+    catchup_close(t.other);
+    assert_null(t.shared);
 }
 
 /* A list of count pods, p1 at revision 1 and so on, as of a revision. */
@@ -129,11 +148,52 @@ static void what_the_store_has_is_awaited(void **state)
     plane_close();
 }
 
+/* Two that wait for one kind: one list, of metadata, and its pages. */
+static void one_list_is_enough_for_all(void **state)
+{
+    (void)state;
+    memset(&t, 0, sizeof t);
+    fake_open();
+    plane_inside(open_informer, NULL);
+    answer_list(fake_await(KVP_VERB_LIST, 1000), 3, 3);
+    plane_inside(begin_two, NULL);
+    struct fake_call *list = fake_await(KVP_VERB_LIST, 1000);
+    plane_advance(10000);
+    assert_int_equal(fake_open_calls(), 2); /* and the informer's watch */
+    assert_non_null(strstr(list->accept, "as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"));
+    fake_answer(list, 200,
+                "{\"metadata\":{\"resourceVersion\":\"3\",\"continue\":\"a+b/c=\"},\"items\":[]}");
+    assert_non_null(strstr(fake_await(KVP_VERB_LIST, 0)->query, "&continue=a%2Bb%2Fc%3D"));
+    assert_int_equal(t.ready + t.other_ready, 0);
+    answer_list(fake_find(KVP_VERB_LIST), 3, 3);
+    plane_advance(0);
+    assert_int_equal(t.ready, 1);
+    assert_int_equal(t.other_ready, 1);
+    plane_inside(end, NULL);
+    plane_inside(close_informer, NULL);
+    plane_close();
+
+    /* Closed while it is asked for: the list goes with the last who waits. */
+    memset(&t, 0, sizeof t);
+    fake_open();
+    plane_inside(open_informer, NULL);
+    answer_list(fake_await(KVP_VERB_LIST, 1000), 3, 3);
+    plane_inside(begin_two, NULL);
+    list = fake_await(KVP_VERB_LIST, 1000);
+    plane_inside(end, NULL);
+    answer_list(list, 3, 3);
+    plane_advance(10000);
+    assert_int_equal(t.ready + t.other_ready, 0);
+    plane_inside(close_informer, NULL);
+    plane_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLANE_TEST(handlers_are_told_first),
         PLANE_TEST(what_the_store_has_is_awaited),
+        PLANE_TEST(one_list_is_enough_for_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,15 +84,20 @@ static void close_inside(void *data)
     it.informer = NULL;
 }
 
-static void open_informer(enum schema_type_id type, const char *query)
+static void open_informer_with(const struct informer_args *args)
 {
     memset(&it, 0, sizeof(it));
     it.client = plane_root_client();
-    it.args = (struct informer_args){.type = schema_type(type), .query = query};
+    it.args = *args;
     plane_inside(open_inside, NULL);
     assert_int_equal(it.rc, 0);
     plane_on_fini(close_inside, NULL);
     PLANE_UNTIL(informer_synced(it.informer), 10000);
+}
+
+static void open_informer(enum schema_type_id type, const char *query)
+{
+    open_informer_with(&(struct informer_args){.type = schema_type(type), .query = query});
 }
 
 /* The informer, its handler and the store agree. */
@@ -439,12 +444,47 @@ static void a_thousand_pods_are_small(void **state)
     plane_close();
 }
 
+/* Metadata alone: of the same kind, followed as whole objects are, and small. */
+static void metadata_is_followed(void **state)
+{
+    static char large[4096];
+    (void)state;
+    memset(large, 'x', sizeof large - 1);
+    plane_open("apiserver", NULL);
+    for (int i = 0; i < 300; i++) {
+        plane_applyf(
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"m%d\"},"
+            "\"data\":{\"large\":\"%s\"}}",
+            i, large);
+    }
+    size_t before = heap_bytes();
+    open_informer_with(
+        &(struct informer_args){.type = schema_type(SCHEMA_CORE_V1_CONFIG_MAP), .metadata = true});
+    size_t used = heap_bytes() - before;
+    print_message("300 ConfigMaps of 4 KiB as metadata: %zu KiB\n", used / 1024);
+    if (used > 0 && used < SIZE_MAX / 2) {
+        assert_true(used < 300u * 1024);
+    }
+    make("m1", "changed", 1);
+    make("new", "y", 2);
+    plane_delete(SCHEMA_CORE_V1_CONFIG_MAP, "default", "m2", NULL);
+    expect_agreement(SCHEMA_CORE_V1_CONFIG_MAP, NULL, NULL);
+    const struct object *o = informer_find(it.informer, slice_str("default"), slice_str("m1"));
+    assert_ptr_equal(o->type, schema_type(SCHEMA_CORE_V1_CONFIG_MAP));
+    assert_true(slice_eq(object_text(o, "kind"), slice_str("ConfigMap")));
+    assert_true(slice_eq(object_text(o, "apiVersion"), slice_str("v1")));
+    assert_true(slice_eq(object_text(o, "metadata.labels[x]"), slice_str("changed")));
+    assert_null(object_get(o, "data"));
+    assert_int_equal(it.mirror.removed, 1);
+    plane_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         PLANE_TEST(an_informer_follows_the_store),  PLANE_TEST(selectors_are_kept),
         PLANE_TEST(compaction_makes_it_list_again), PLANE_TEST(a_controller_makes_nothing_twice),
-        PLANE_TEST(a_thousand_pods_are_small),
+        PLANE_TEST(a_thousand_pods_are_small),      PLANE_TEST(metadata_is_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

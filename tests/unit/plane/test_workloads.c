@@ -165,6 +165,49 @@ static void orphans_are_adopted_and_strangers_released(void **state)
     plane_close();
 }
 
+/* An owner's children are of its namespace, whatever a pod elsewhere says. */
+static void children_are_of_the_same_namespace(void **state)
+{
+    (void)state;
+    plane_open("apiserver", "controllers,controllers=*:-garbage-collector-controller", NULL);
+    plane_apply(quoted("{'apiVersion':'v1','kind':'Namespace','metadata':{'name':'other'}}"));
+    apply_deployment(1, "v1", "");
+    PLANE_UNTIL(pods_of(NULL) == 1, 1000);
+    size_t count;
+    const struct object *set = plane_list(RS, "default", NULL, &count)[0];
+    const char *name = plane_text_of(set, "metadata.name");
+    const char *owner = quoted("'ownerReferences':[{'apiVersion':'apps/v1','kind':'%s',"
+                               "'name':'%s','uid':'%s','controller':true}]");
+    char owners[256];
+    snprintf(owners, sizeof owners, owner, "ReplicaSet", name, plane_text_of(set, "metadata.uid"));
+    for (int i = 0; i < 3; i++) {
+        plane_applyf(quoted("{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p%d','namespace':"
+                            "'other','labels':{'app':'web','pod-template-hash':'%s'},%s},"
+                            "'spec':{'containers':[{'name':'c','image':'v1'}]}}"),
+                     i, plane_text_of(set, "metadata.labels[pod-template-hash]"), owners);
+    }
+    snprintf(owners, sizeof owners, owner, "Deployment", "web",
+             plane_text(DEP, "default", "web", "metadata.uid"));
+    plane_applyf(quoted("{'apiVersion':'apps/v1','kind':'ReplicaSet','metadata':{'name':'x',"
+                        "'namespace':'other',%s},'spec':{'replicas':0,'selector':{'matchLabels':"
+                        "{'app':'web'}},'template':{'metadata':{'labels':{'app':'web'}},"
+                        "'spec':{'containers':[{'name':'c','image':'v0'}]}}}}"),
+                 owners);
+    plane_patch(DEP, "default", "web", NULL, "{\"spec\":{\"replicas\":2}}");
+    PLANE_UNTIL(pods_of(NULL) == 2 && number_of(RS, name, "status.replicas") == 2, 1000);
+    plane_advance(60000);
+    assert_int_equal(number_of(RS, name, "status.replicas"), 2);
+    assert_int_equal(number_of(DEP, "web", "status.replicas"), 2);
+    assert_int_equal(plane_events("default", "web", "ScalingReplicaSet"), 2);
+    assert_int_equal(plane_count(POD, "other", NULL), 3);
+    /* Too many of its own go, and nothing is asked of the strangers. */
+    plane_patch(DEP, "default", "web", NULL, "{\"spec\":{\"replicas\":0}}");
+    PLANE_UNTIL(pods_of(NULL) == 0 && number_of(RS, name, "status.replicas") == 0, 1000);
+    assert_int_equal(plane_events("default", name, "SuccessfulDelete"), 2);
+    assert_int_equal(plane_count(POD, "other", NULL), 3);
+    plane_close();
+}
+
 static void pods_count_as_available_after_a_while(void **state)
 {
     (void)state;
@@ -544,6 +587,7 @@ int main(void)
         PLANE_TEST(replica_sets_keep_a_number),
         PLANE_TEST(replication_controllers_keep_a_number),
         PLANE_TEST(orphans_are_adopted_and_strangers_released),
+        PLANE_TEST(children_are_of_the_same_namespace),
         PLANE_TEST(pods_count_as_available_after_a_while),
         PLANE_TEST(refused_pods_are_told),
         PLANE_TEST(many_pods),

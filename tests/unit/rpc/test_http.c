@@ -4,6 +4,7 @@
 #include "tests/unit/rpc/http_fixture.h"
 
 #include "base/alloc.h"
+#include "rpc/h2_exchange.h"
 #include "tests/fuzz/mem_conn.h"
 
 /* ---- answers in pieces ----------------------------------------------------------------------- */
@@ -176,6 +177,123 @@ static void slow_reader_fills_the_queue_and_room_is_told(void)
     assert_int_equal(web.server->output_bytes, 0);
 }
 WEB_BOTH(slow_reader_fills_the_queue_and_room_is_told)
+
+/* ---- peers that take nothing ----------------------------------------------------------------- */
+
+/* Another HTTP/2 client, with a window for each stream. */
+static void reopen(uint32_t window, bool no_window_updates)
+{
+    h2_client_close(&web.client);
+    memset(&web.client, 0, sizeof(web.client));
+    web.client.window = window;
+    web.client.no_window_updates = no_window_updates;
+    h2_client_open(&web.client, &web.loop, web.port);
+}
+
+/* An exchange whose queue is full and stays so, or that has been broken off. */
+static void fill(void)
+{
+    static const uint8_t block[16 * 1024];
+    web_ask("GET", "/stream", NULL, true);
+    WEB_UNTIL(web.req != NULL);
+    web.client.paused = !web.client.no_window_updates;
+    http_begin(web.req, 200, NULL, NULL, HTTP_BYTES_UNKNOWN);
+    for (int full = 0; full < 30 && web.req != NULL;) {
+        enum http_write_result r = http_write(web.req, slice_of(block, sizeof(block)));
+        assert_int_not_equal(r, HTTP_GONE);
+        full = r == HTTP_FULL ? full + 1 : 0;
+        test_turn(&web.loop);
+        if (web.client.no_window_updates) {
+            h2_client_pump(&web.client);
+        }
+    }
+}
+
+/* The whole connection is not read: it ends. */
+static void peers_that_do_not_read_are_left(void **state)
+{
+    (void)state;
+    for (int h2 = 0; h2 < 2; h2++) {
+        web_start_with((struct rpc_server_options){.no_cors = true, .answer_idle_ms = 60}, h2 != 0);
+        if (h2) {
+            /* Windows are no bound: TCP is. */
+            reopen(1u << 30, false);
+            assert_int_equal(
+                nghttp2_session_set_local_window_size(web.client.session, 0, 0, 1 << 30), 0);
+        }
+        fill();
+        for (uint64_t until = test_now_ms() + WEB_WAIT_MS; web.req != NULL;) {
+            assert_true(test_now_ms() < until);
+            test_turn(&web.loop);
+        }
+        assert_int_equal(web.closes, 1);
+        assert_int_equal(web.server->output_bytes, 0);
+        web.client.paused = false;
+        WEB_UNTIL(h2 ? web.client.eof || web.client.reset : web.eof);
+        web_stop();
+    }
+}
+
+/* One stream is not read: it is reset, and the others go on. The time is made up. */
+static void streams_that_are_not_read_are_reset(void **state)
+{
+    static const uint8_t large[100000];
+    (void)state;
+    web_start_with((struct rpc_server_options){.no_cors = true, .h2c_http = true}, true);
+    reopen(10000, true);
+    fill();
+    struct h2_reply *stuck = web.reply;
+    uint64_t now = uv_now(&web.loop);
+    h2_exchange_sweep(web.server, now + RPC_HTTP_ANSWER_IDLE_MS / 2);
+    assert_non_null(web.req);
+    h2_exchange_sweep(web.server, now + RPC_HTTP_ANSWER_IDLE_MS + WEB_WAIT_MS);
+    assert_null(web.req);
+    assert_int_equal(web.closes, 1);
+    WEB_UNTIL(stuck->closed);
+    assert_int_equal(stuck->error_code, NGHTTP2_INTERNAL_ERROR);
+    /* An answer that its handler is done with. */
+    web_ask("GET", "/stream", NULL, true);
+    WEB_UNTIL(web.req != NULL);
+    stuck = web.reply;
+    http_respond(web.req, 200, NULL, NULL, slice_of(large, sizeof(large)));
+    web.req = NULL;
+    WEB_UNTIL(stuck->data.len == 10000);
+    assert_true(web.server->output_bytes > 80000);
+    h2_exchange_sweep(web.server, uv_now(&web.loop) + RPC_HTTP_ANSWER_IDLE_MS + WEB_WAIT_MS);
+    assert_int_equal(web.server->output_bytes, 0);
+    WEB_UNTIL(stuck->closed);
+    assert_int_equal(web.closes, 1);
+    web_ask("POST", "/echo", "still here", true);
+    web_hear_all();
+    assert_body("still here");
+    web_stop();
+}
+
+/* Whoever takes a little now and then has all the time he wants. */
+static void slow_peers_are_waited_for(void **state)
+{
+    (void)state;
+    web_start(true);
+    fill();
+    for (int i = 0; i < 5; i++) {
+        uint64_t before = uv_now(&web.loop);
+        web.writables = 0;
+        web.client.paused = false;
+        WEB_UNTIL(uv_now(&web.loop) > before && web.writables > 0);
+        web.client.paused = true;
+        while (!http_is_full(web.req)) {
+            static const uint8_t block[16 * 1024];
+            (void)http_write(web.req, slice_of(block, sizeof(block)));
+            test_turn(&web.loop);
+        }
+        h2_exchange_sweep(web.server, before + RPC_HTTP_ANSWER_IDLE_MS);
+        assert_non_null(web.req);
+    }
+    http_abort(web.req);
+    web.req = NULL;
+    web.client.paused = false;
+    web_stop();
+}
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
@@ -847,6 +965,9 @@ int main(void)
         TWO(empty_answers_end_at_once),
         T(http10_gets_the_body_until_the_end),
         TWO(slow_reader_fills_the_queue_and_room_is_told),
+        T(peers_that_do_not_read_are_left),
+        T(streams_that_are_not_read_are_reset),
+        T(slow_peers_are_waited_for),
         TWO(leaving_peer_is_told_once),
         TWO(abort_is_noticed),
         TWO(body_comes_in_chunks_with_its_end),
