@@ -250,6 +250,11 @@ static int tls_select_alpn(SSL *ssl, const unsigned char **out, unsigned char *o
     return rv == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/* Of TLS 1.3 we prefer what Go's servers do: AES with the shorter key is as safe here, and a tenth
+ * faster, which is seen in long answers. */
+static const char tls_suites_13[] =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
 static int tls_protocol(int version)
 {
     return version == 13 ? TLS1_3_VERSION : version == 12 ? TLS1_2_VERSION : 0;
@@ -268,6 +273,9 @@ static int tls_set_up(const struct tls_context *x, SSL_CTX *ssl, struct errmsg *
     if (SSL_CTX_set_min_proto_version(ssl, least != 0 ? least : TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_max_proto_version(ssl, tls_protocol(x->version_max)) != 1) {
         return errmsg_set(e, ERR_INVALID, "TLS versions: %s", tls_reason());
+    }
+    if (SSL_CTX_set_ciphersuites(ssl, tls_suites_13) != 1) {
+        return errmsg_set(e, ERR_INVALID, "TLS 1.3 cipher suites: %s", tls_reason());
     }
     if (x->ciphers != NULL && SSL_CTX_set_cipher_list(ssl, x->ciphers) != 1) {
         return errmsg_set(e, ERR_INVALID, "TLS cipher suites: %s", tls_reason());

@@ -103,7 +103,7 @@ static bool take_blob(struct h1_out *o, struct h1_out_blob *b, struct taking *t)
         size_t rest = RPC_TLS_RECORD_BYTES - begun;
         n = n < rest ? n : rest;
         take_copy(t, b->bytes.data, n);
-    } else if (b->bytes.len < RPC_TLS_RECORD_BYTES) {
+    } else if (b->bytes.len < RPC_TLS_RECORD_BYTES || t->cap < RPC_TLS_RECORD_BYTES) {
         take_copy(t, b->bytes.data, n);
     } else if (n < RPC_TLS_RECORD_BYTES || t->count == t->max) {
         return false;

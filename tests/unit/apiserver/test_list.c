@@ -7,18 +7,24 @@
 #define SEEDS 10
 #define MANY  1234 /* three pages */
 
-static void fill(int count)
+/* Objects of at least so many bytes. */
+static void fill_wide(int count, int bytes)
 {
     for (int i = 0; i < count; i++) {
         char key[64];
-        char value[256];
+        char value[4096];
         snprintf(key, sizeof key, "/registry/configmaps/default/c%04d", i);
         snprintf(value, sizeof value,
                  "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c%04d\","
-                 "\"namespace\":\"default\",\"uid\":\"u%d\"}}",
-                 i, i);
+                 "\"namespace\":\"default\",\"uid\":\"u%0*d\"}}",
+                 i, bytes, i);
         t_put(key, value);
     }
+}
+
+static void fill(int count)
+{
+    fill_wide(count, 1);
 }
 
 /* All items of a list, each once, in order, and nothing behind it. */
@@ -58,6 +64,29 @@ static void whole_story(void)
 static void long_lists_are_whole(void **state)
 {
     t_for_each_seed(SEEDS, whole_story);
+}
+
+/* Pages of large objects are cut by their bytes: by the host's bound, then by ours; also for a
+ * client that stops reading now and then. */
+static void wide_story(void)
+{
+    server_open_all();
+    fill_wide(MANY, 3500);
+    struct asked whole = ask("GET", CMS, "");
+    expect_all(whole);
+    struct t_http *x = begin_typed("GET", CMS, "", "");
+    for (int i = 0; i < 20; i++) {
+        t_http_stall(x, i % 2 == 0);
+        t_advance(30);
+    }
+    t_http_stall(x, 0);
+    expect_all(finish(x));
+    t_close();
+}
+
+static void wide_lists_are_whole(void **state)
+{
+    t_for_each_seed(SEEDS, wide_story);
 }
 
 /* A client that does not read stops the walk, not the server; writes meanwhile do not show. */
@@ -152,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(long_lists_are_whole),
+        cmocka_unit_test(wide_lists_are_whole),
         cmocka_unit_test(slow_clients_get_one_revision),
         cmocka_unit_test(gone_clients_end_the_walk),
         cmocka_unit_test(broken_lists_are_broken_off),

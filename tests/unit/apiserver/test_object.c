@@ -411,6 +411,82 @@ static void lean_objects_have_no_managed_fields(void **state)
                      ERR_INVALID);
 }
 
+/* Only some fields of some types: the others are skipped, wherever they are, and still JSON. */
+static void some_fields_are_enough(void **state)
+{
+    struct fixture *f = *state;
+    struct decode_kept kept[2] = {{.type = schema_type(SCHEMA_META_V1_OBJECT_META)},
+                                  {.type = schema_type(SCHEMA_CORE_V1_CONTAINER)}};
+    struct decode_keep keep = {kept, 2};
+    decode_keep_field(&kept[0], "name");
+    decode_keep_field(&kept[1], "image");
+    decode_keep_field(&kept[1], "nothing");
+    static const char pod[] = "{\"metadata\":{\"labels\":{\"a\":\"\\\"}\"},\"name\":\"n\","
+                              "\"generation\":\"wrong\"},\"spec\":{"
+                              "\"nodeName\":\"x\",\"containers\":[{\"name\":\"c\",\"env\":[{"
+                              "\"name\":\"e\"}],\"image\":\"i\"}]}}";
+    const struct schema_type *t = schema_type(SCHEMA_CORE_V1_POD);
+    assert_int_equal(object_decode_some(&f->o, t, &keep, &f->arena, slice_str(pod), &f->e), 0);
+    assert_string_equal(encoded(f),
+                        "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"containers\":[{\"name\":\"\","
+                        "\"image\":\"i\",\"resources\":{}}],\"nodeName\":\"x\"},\"status\":{}}");
+    static const char *const broken[] = {
+        "{\"metadata\":{\"labels\":{\"a\" 1}}}", "{\"metadata\":{\"labels\":{\"a\":\"1}}}",
+        "{\"metadata\":{\"labels\":\"\\x\"}}", "{\"metadata\":{\"labels\":[1,]}}",
+        "{\"metadata\":{\"labels\":\"\1\"}}"};
+    for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        assert_int_equal(
+            object_decode_some(&f->o, t, &keep, &f->arena, slice_str(broken[i]), &f->e),
+            ERR_INVALID);
+    }
+}
+
+/* Texts are looked at eight bytes at a time: what needs care is found at every place. */
+static void texts_are_read_wherever_marks_are(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *mark, *means; /* NULL: an error */
+    } marks[] = {{"\\n", "\n"},
+                 {"\\\"", "\""},
+                 {"\\\\", "\\"},
+                 {"\xc3\xa9", "\xc3\xa9"},
+                 {"\\u0041", "A"},
+                 {" ", " "},
+                 {"\x7f", "\x7f"},
+                 {"!#[]", "!#[]"},
+                 {"\xff", "\xef\xbf\xbd"},
+                 {"\x01", NULL},
+                 {"\n", NULL},
+                 {"\\q", NULL}};
+    struct decode_kept kept = {.type = schema_type(SCHEMA_META_V1_OBJECT_META)};
+    struct decode_keep keep = {&kept, 1};
+    const struct schema_type *t = schema_type(SCHEMA_CORE_V1_CONFIG_MAP);
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        for (int before = 0; before < 20; before++) {
+            for (int after = 0; after < 10; after++) {
+                char json[128];
+                char want[128];
+                snprintf(json, sizeof json, "{\"metadata\":{\"name\":\"%.*s%s%.*s\"}}", before,
+                         "abcdefghijklmnopqrstuvwxyz", marks[i].mark, after, "0123456789");
+                int rc = object_decode(&f->o, t, &f->arena, slice_str(json), NULL, &f->e);
+                int skipped =
+                    object_decode_some(&f->o, t, &keep, &f->arena, slice_str(json), &f->e);
+                assert_int_equal(rc, marks[i].means == NULL ? ERR_INVALID : 0);
+                assert_int_equal(skipped, rc);
+                if (rc == 0) {
+                    assert_int_equal(
+                        object_decode(&f->o, t, &f->arena, slice_str(json), NULL, &f->e), 0);
+                    snprintf(want, sizeof want, "%.*s%s%.*s", before, "abcdefghijklmnopqrstuvwxyz",
+                             marks[i].means, after, "0123456789");
+                    assert_true(slice_eq(object_text(&f->o, "metadata.name"), slice_str(want)));
+                }
+                arena_clear(&f->arena);
+            }
+        }
+    }
+}
+
 static void running_out_of_memory_is_survived(void **state)
 {
     struct fixture *f = *state;
@@ -462,6 +538,8 @@ int main(void)
         T(wrappers_take_texts),
         T(copies_are_equal_and_independent),
         T(lean_objects_have_no_managed_fields),
+        T(some_fields_are_enough),
+        T(texts_are_read_wherever_marks_are),
         T(running_out_of_memory_is_survived),
     };
     return cmocka_run_group_tests_name("apiserver/object", tests, NULL, NULL);

@@ -63,6 +63,25 @@ static void integers_have_their_byte_order(void **state)
     buf_close(&b);
 }
 
+static void integers_are_decimal(void **state)
+{
+    (void)state;
+    static const int64_t values[] = {0, 7, -1, 10, 99, 100, INT64_MAX, INT64_MIN};
+    struct buf b;
+    struct buf want;
+    buf_init(&b);
+    buf_init(&want);
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        buf_clear(&b);
+        buf_clear(&want);
+        assert_true(buf_append_int(&b, values[i]));
+        assert_true(buf_printf(&want, "%lld", (long long)values[i]));
+        assert_true(slice_eq(buf_slice(&b), buf_slice(&want)));
+    }
+    buf_close(&b);
+    buf_close(&want);
+}
+
 static void varints_are_protobufs(void **state)
 {
     (void)state;
@@ -209,6 +228,7 @@ int main(void)
         cmocka_unit_test(appends_are_in_order),
         cmocka_unit_test(printf_grows_for_long_text),
         cmocka_unit_test(integers_have_their_byte_order),
+        cmocka_unit_test(integers_are_decimal),
         cmocka_unit_test(varints_are_protobufs),
         cmocka_unit_test(consume_removes_from_the_front),
         cmocka_unit_test(failure_sticks_until_clear),

@@ -447,6 +447,57 @@ static void small_reads_pass_large_ones(void **state)
     buf_close(&b);
 }
 
+/* A page comes into the asker's buffer; it may be canceled between two slices, and is told errors
+ * as any read. */
+static void pages_are_appended_in_place(void **state)
+{
+    struct fixture *f = *state;
+    store_many(f, 3000, 1000);
+    struct service_read r;
+    struct outcome o = {0};
+    struct buf b = {0};
+    struct buf page = {0};
+    range_bytes(&b, "key", "kez");
+    for (int serializable = 0; serializable < 2; serializable++) {
+        o = (struct outcome){0};
+        buf_clear(&page);
+        r.data = &o;
+        r.cb = on_read;
+        f->service->range_page(f->service, &r, buf_slice(&b), serializable, 1000000, &page);
+        run_until(f, &o.done);
+        assert_int_equal(o.err, 0);
+        assert_null(o.produce);
+        assert_int_equal(o.revision, 3001);
+        assert_int_equal(o.total, page.len);
+        assert_in_range(page.len, 998000, 1000000 + 16);
+        Etcdserverpb__RangeResponse *a = NULL;
+        assert_int_equal(codec_decode(&etcdserverpb__range_response__descriptor, buf_slice(&page),
+                                      &fixture_arena, (void **)&a),
+                         0);
+        assert_true(a->more);
+        assert_int_equal(a->count, 0);
+        assert_memory_equal(a->kvs[a->n_kvs - 1]->value.data, "vvvv", 4);
+    }
+    /* Canceled before its round, and with a part of it there. */
+    for (int serializable = 0; serializable < 2; serializable++) {
+        o = (struct outcome){0};
+        buf_clear(&page);
+        f->service->range_page(f->service, &r, buf_slice(&b), serializable, 1000000, &page);
+        assert_false(o.done);
+        assert_int_equal(page.len > 0, serializable);
+        f->service->cancel_read(f->service, &r);
+        size_t len = page.len;
+        run_for(f, 5);
+        assert_false(o.done);
+        assert_int_equal(page.len, len);
+    }
+    wire_put_uint(&b, 4, 1000000);
+    f->service->range_page(f->service, &r, buf_slice(&b), true, 1000000, &page);
+    assert_int_equal(o.err, ERR_FUTURE_REV);
+    buf_close(&b);
+    buf_close(&page);
+}
+
 /* The last slice may fall into the prepare phase, behind the front end's flush: the loop must come
  * round again before it sleeps. Sizes differ so that some do. */
 static void long_reads_are_answered_at_once(void **state)
@@ -752,8 +803,9 @@ static void stopping_answers_everybody(void **state)
     struct fixture *f = *state;
     struct service_write w[2];
     struct outcome o[2];
-    struct service_read r[2];
-    struct outcome ro[2];
+    struct service_read r[3];
+    struct outcome ro[3] = {0};
+    struct buf page = {0};
     struct service_stream st;
     struct stream_seen seen = {0};
     f->hold = f->hold_reads = true;
@@ -762,6 +814,11 @@ static void stopping_answers_everybody(void **state)
     stream_start(f, &st, &seen, "a", NULL, false);
     run_for(f, 5);
     range_start(f, &r[1], &ro[1], "a", NULL, false); /* in a round not sent yet */
+    struct buf request = {0};
+    r[2].data = &ro[2];
+    r[2].cb = on_read;
+    f->service->range_page(f->service, &r[2], range_bytes(&request, "a", "b"), false, 100, &page);
+    buf_close(&request);
     serve_stop(f->serve);
     put_start(f, &w[1], &o[1], "b", "1", 0);
     assert_int_equal(o[1].err, ERR_STOPPED);
@@ -769,6 +826,8 @@ static void stopping_answers_everybody(void **state)
     assert_int_equal(o[0].err, ERR_STOPPED);
     assert_int_equal(ro[0].err, ERR_STOPPED);
     assert_int_equal(ro[1].err, ERR_STOPPED);
+    assert_int_equal(ro[2].err, ERR_STOPPED);
+    assert_int_equal(page.len, 0);
     assert_int_equal(seen.err, ERR_STOPPED);
 }
 
@@ -795,6 +854,7 @@ int main(void)
         TEST(reads_without_leader_wait_and_retry),
         TEST(large_ranges_are_produced),
         TEST(small_reads_pass_large_ones),
+        TEST(pages_are_appended_in_place),
         TEST(long_reads_are_answered_at_once),
         TEST(read_only_transactions),
         TEST(confirm_answers_with_the_revision),

@@ -103,7 +103,9 @@ static void big_on_rows(void *data, const struct kvp_result *r, const struct kvp
     for (size_t i = 0; i < rows->count; i++) {
         assert_int_equal(rows->rows[i].value.len, sizeof(big_value) - 1);
     }
-    text_of(b->last, sizeof(b->last), rows->rows[rows->count - 1].key);
+    if (rows->count > 0) {
+        text_of(b->last, sizeof(b->last), rows->rows[rows->count - 1].key);
+    }
 }
 
 static void big_inside(void *data)
@@ -130,6 +132,57 @@ static void a_large_answer_is_cut_at_a_row(void **state)
     snprintf(key, sizeof(key), "b/%zu", b.count - 1);
     assert_string_equal(b.last, key);
     assert_int_equal(b.next_len, 4); /* last key and a NUL */
+}
+
+static void edges_inside(void *data)
+{
+    struct kvp_range r = {.size = sizeof(r), .flags = KVP_PREFIX, .key = kvp_str("e/"), .limit = 3};
+    assert_int_equal(probe.host->range(probe.root, &r, big_on_rows, data), 0);
+}
+
+/* As many rows as the limit and no more; and a row larger than a page, which comes alone. */
+static void pages_end_where_they_must(void **state)
+{
+    (void)state;
+    struct big b = {0};
+    struct answer a;
+    char key[16];
+    memset(big_value, 'x', sizeof(big_value) - 1);
+    for (int i = 0; i < 4; i++) {
+        inside(edges_inside, &b); /* `more` only when a row follows */
+        UNTIL(b.done);
+        assert_int_equal(b.count, i < 3 ? i : 3);
+        assert_int_equal(b.more, i > 3);
+        assert_int_equal(b.total, i);
+        b = (struct big){0};
+        snprintf(key, sizeof(key), "e/%d", i);
+        put_plain(key, big_value);
+    }
+    inside(edges_inside, &b);
+    UNTIL(b.done);
+    assert_int_equal(b.count, 3);
+    assert_int_equal(b.more, 1);
+    assert_int_equal(b.total, -1);
+    assert_string_equal(b.last, "e/2");
+    char *huge = mem_xalloc(KVP_PAGE_BYTES + 5000);
+    memset(huge, 'y', KVP_PAGE_BYTES + 5000);
+    huge[KVP_PAGE_BYTES + 4999] = '\0';
+    put_plain("h/1", huge);
+    put_plain("h/2", "small");
+    mem_free(huge);
+    struct kvp_range r = {.size = sizeof(r), .flags = KVP_PREFIX, .key = kvp_str("h/")};
+    ask((struct ask){.what = ASK_RANGE, .ctx = probe.root, .range = &r, .answer = &a});
+    assert_outcome(&a, KVP_OK, 0);
+    assert_int_equal(a.row_count, 1);
+    assert_int_equal(a.more, 1);
+    char next[64];
+    memcpy(next, a.next, a.next_len);
+    r.from = kvp_bytes_of(next, a.next_len);
+    ask((struct ask){.what = ASK_RANGE, .ctx = probe.root, .range = &r, .answer = &a});
+    assert_int_equal(a.row_count, 1);
+    assert_string_equal(a.values[0], "small");
+    assert_int_equal(a.more, 0);
+    assert_int_equal(a.total, 1);
 }
 
 static void counts_keys_and_the_past_are_read(void **state)
@@ -1000,6 +1053,7 @@ int main(void)
         T(put_is_read_back),
         T(pages_cover_the_range_once),
         T(a_large_answer_is_cut_at_a_row),
+        T(pages_end_where_they_must),
         T(counts_keys_and_the_past_are_read),
         T(bad_arguments_are_refused_at_once),
         T(put_if_compares),

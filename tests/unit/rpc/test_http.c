@@ -294,6 +294,48 @@ static void slow_peers_are_waited_for(void **state)
     web.client.paused = false;
     web_stop();
 }
+/* Large blobs, in chunks and with a length, to a reader who takes them slowly: nothing is lost or
+ * mixed up, and the blobs are let go. */
+static void blobs_reach_a_slow_reader_whole(void)
+{
+    struct blob *b = blob_new(100001);
+    for (size_t i = 0; i < b->len; i++) {
+        b->data[i] = (uint8_t)(i * 7 + i / 251);
+    }
+    for (int promised = 0; promised < 2; promised++) {
+        const size_t times = 60;
+        web_ask("GET", "/stream", NULL, true);
+        WEB_UNTIL(web.req != NULL);
+        http_begin(web.req, 200, NULL, NULL, promised ? times * b->len : HTTP_BYTES_UNKNOWN);
+        for (size_t written = 0, turns = 0; written < times;) {
+            struct rpc_part parts[3] = {{.bytes = slice_of(b->data, 10)},
+                                        {.bytes = slice_of(b->data + 10, 99990), .blob = b},
+                                        {.bytes = slice_of(b->data + 100000, 1), .blob = b}};
+            enum http_write_result rc = http_write_parts(web.req, parts, 3);
+            assert_int_not_equal(rc, HTTP_GONE);
+            written += rc == HTTP_WRITTEN;
+            web.client.paused = ++turns % 20 != 0;
+            if (rc == HTTP_FULL) {
+                test_turn(&web.loop);
+            }
+            if (rc == HTTP_FULL && !web.client.paused) {
+                web_pump();
+            }
+        }
+        web.client.paused = false;
+        http_finish(web.req);
+        web.req = NULL;
+        web_hear_all();
+        assert_int_equal(web.got.len, times * b->len);
+        for (size_t i = 0; i < times; i++) {
+            assert_memory_equal(web.got.data + i * b->len, b->data, b->len);
+        }
+        assert_int_equal(web.server->output_bytes, 0);
+        assert_int_equal(b->refs, 1);
+    }
+    blob_unref(b);
+}
+WEB_BOTH(blobs_reach_a_slow_reader_whole)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
@@ -968,6 +1010,7 @@ int main(void)
         T(peers_that_do_not_read_are_left),
         T(streams_that_are_not_read_are_reset),
         T(slow_peers_are_waited_for),
+        TWO(blobs_reach_a_slow_reader_whole),
         TWO(leaving_peer_is_told_once),
         TWO(abort_is_noticed),
         TWO(body_comes_in_chunks_with_its_end),

@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "base/rand.h"
 #include "rpc/flow.h"
+#include "rpc/h1_out.h"
 #include "rpc/method.h"
 #include "rpc/pool.h"
 #include "rpc/timer.h"
@@ -344,6 +345,108 @@ static void queue_answers_lack_of_memory(void **state)
     pool_close(&pool);
 }
 
+/* ---- output of HTTP/1.1 ---------------------------------------------------------------------- */
+
+/* Whatever is queued and however it is taken, the bytes are those that were put in, in order; and
+ * parts end where records do, unless that was all. */
+static void h1_output_gives_the_bytes_in_order(void **state)
+{
+    (void)state;
+    static uint8_t copy[RPC_WRITE_BUFFER_BYTES];
+    struct rand r;
+    rand_init(&r, 11);
+    for (int round = 0; round < 200; round++) {
+        struct pool pool;
+        struct h1_out o;
+        struct buf expected;
+        struct buf got;
+        pool_init(&pool);
+        h1_out_init(&o);
+        buf_init(&expected);
+        buf_init(&got);
+        struct blob *b = blob_new(300000);
+        for (size_t i = 0; i < b->len; i++) {
+            b->data[i] = (uint8_t)rand_u64(&r);
+        }
+        bool give_up = rand_below(&r, 10) == 0;
+        for (int step = 0; step < 40 && !(give_up && step > 20); step++) {
+            if (rand_below(&r, 2) == 0) {
+                size_t from = rand_below(&r, 1000);
+                static const size_t most[] = {1, 40, 20000, 3 * RPC_TLS_RECORD_BYTES, 290000};
+                size_t len = rand_below(&r, most[rand_below(&r, 5)] + 1);
+                struct rpc_part part = {.bytes = slice_of(b->data + from, len)};
+                part.blob = rand_below(&r, 3) > 0 ? b : NULL;
+                h1_out_add(&o, &pool, &part);
+                buf_append_slice(&expected, part.bytes);
+                continue;
+            }
+            size_t cap = rand_below(&r, 3) == 0 ? 1 + rand_below(&r, sizeof(copy)) : sizeof(copy);
+            struct slice parts[RPC_WRITE_PARTS_MAX];
+            size_t max = 2 + rand_below(&r, RPC_WRITE_PARTS_MAX - 1);
+            size_t count;
+            size_t queued = h1_out_queued(&o);
+            assert_int_equal(queued, expected.len - got.len);
+            size_t n = h1_out_take(&o, copy, cap, parts, max, &count);
+            assert_true(n <= cap && count <= max);
+            assert_int_equal(n == 0, queued == 0);
+            assert_int_equal(h1_out_queued(&o), queued - n);
+            size_t sum = 0;
+            for (size_t i = 0; i < count; i++) {
+                bool copied = parts[i].data >= copy && parts[i].data < copy + cap;
+                assert_true(copied || (parts[i].data >= b->data &&
+                                       parts[i].data + parts[i].len <= b->data + b->len));
+                assert_true(copied || parts[i].len % RPC_TLS_RECORD_BYTES == 0);
+                assert_true(i + 1 == count || parts[i].len % RPC_TLS_RECORD_BYTES == 0);
+                assert_true(copied || cap >= RPC_TLS_RECORD_BYTES);
+                buf_append_slice(&got, parts[i]);
+                sum += parts[i].len;
+            }
+            assert_int_equal(sum, n);
+            h1_out_given(&o, &pool);
+        }
+        for (size_t n = 1, count; n > 0 && !give_up;) {
+            struct slice parts[RPC_WRITE_PARTS_MAX];
+            n = h1_out_take(&o, copy, sizeof(copy), parts, RPC_WRITE_PARTS_MAX, &count);
+            for (size_t i = 0; i < count; i++) {
+                buf_append_slice(&got, parts[i]);
+            }
+            h1_out_given(&o, &pool);
+        }
+        assert_true(give_up || got.len == expected.len);
+        assert_memory_equal(got.data == NULL ? (uint8_t *)"" : got.data,
+                            expected.data == NULL ? (uint8_t *)"" : expected.data, got.len);
+        if (!give_up) {
+            assert_null(o.text.data); /* an idle connection keeps no memory */
+        }
+        h1_out_close(&o, &pool);
+        assert_int_equal(b->refs, 1);
+        blob_unref(b);
+        buf_close(&expected);
+        buf_close(&got);
+        pool_close(&pool);
+    }
+}
+
+static void h1_output_answers_lack_of_memory(void **state)
+{
+    (void)state;
+    struct pool pool;
+    struct h1_out o;
+    struct blob *b = blob_new(RPC_TLS_RECORD_BYTES);
+    struct rpc_part part = {.bytes = blob_slice(b), .blob = b};
+    pool_init(&pool);
+    h1_out_init(&o);
+    mem_fail_after(1);
+    h1_out_add(&o, &pool, &part);
+    mem_fail_after(0);
+    assert_true(o.text.failed);
+    assert_int_equal(b->refs, 1);
+    assert_int_equal(h1_out_queued(&o), 0);
+    h1_out_close(&o, &pool);
+    blob_unref(b);
+    pool_close(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +458,8 @@ int main(void)
         cmocka_unit_test(queue_tells_its_water_marks),
         cmocka_unit_test(queue_breaks_off_a_lying_producer),
         cmocka_unit_test(queue_answers_lack_of_memory),
+        cmocka_unit_test(h1_output_gives_the_bytes_in_order),
+        cmocka_unit_test(h1_output_answers_lack_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
