@@ -2,6 +2,7 @@
 #include "plugins/apiserver/admit.h"
 
 #include "plugins/apiserver/admit_pod.h"
+#include "plugins/apiserver/remember.h"
 #include "plugins/apiserver/stored.h"
 
 bool admit_parse_disabled(const char *text, uint32_t *disabled)
@@ -88,6 +89,67 @@ int admit_ask(struct exchange *ex, const struct object *o, struct kvp_txn *txn)
                                                       : slice_of("", 0));
     }
     return rc;
+}
+
+/* One row that is remembered, and the guard of it. */
+static bool guess_row(struct exchange *ex, enum schema_type_id type, struct slice space,
+                      struct slice name, size_t at, struct admit_guess *g)
+{
+    struct buf key;
+    int64_t revision = 0;
+    buf_init(&key);
+    stored_key(schema_type(type), space, name, &key);
+    struct slice copy = key.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&key));
+    buf_close(&key);
+    if (copy.data == NULL || remember_find(ex->api, schema_type(type), copy, &revision) == NULL) {
+        return false;
+    }
+    g->rows[at] = (struct kvp_row){.key = kvp_of_slice(copy), .mod_revision = revision};
+    g->reads[at].rows = &g->rows[at];
+    g->reads[at].row_count = 1;
+    g->guards[g->guard_count++] = (struct guard){.key = copy, .revision = revision};
+    return true;
+}
+
+/* No default class: then there is none as long as no class is newer than that. */
+static bool guess_no_default(struct exchange *ex, struct admit_guess *g)
+{
+    struct buf key;
+    int64_t revision = remember_when_no_default(ex->api);
+    buf_init(&key);
+    stored_key(schema_type(SCHEMA_SCHEDULING_V1_PRIORITY_CLASS), slice_of("", 0), slice_of("", 0),
+               &key);
+    struct slice copy = key.failed ? slice_of(NULL, 0) : arena_dup(&ex->arena, buf_slice(&key));
+    buf_close(&key);
+    g->guards[g->guard_count++] = (struct guard){.key = copy, .revision = revision, .all = true};
+    return copy.data != NULL && revision > 0;
+}
+
+bool admit_guess(struct exchange *ex, const struct object *o, struct admit_guess *g)
+{
+    size_t at = 0;
+    *g = (struct admit_guess){0};
+    if (wants_account(ex, o) && !guess_row(ex, SCHEMA_CORE_V1_SERVICE_ACCOUNT, ex->request.space,
+                                           admit_pod_account(o), at++, g)) {
+        return false;
+    }
+    if (!wants_classes(ex, o)) {
+        return true;
+    }
+    struct slice name = object_text(o, "spec.priorityClassName");
+    return is_kind(o, SCHEMA_CORE_V1_POD) &&
+           (name.len > 0
+                ? guess_row(ex, SCHEMA_SCHEDULING_V1_PRIORITY_CLASS, slice_of("", 0), name, at, g)
+                : guess_no_default(ex, g));
+}
+
+void admit_learn(struct exchange *ex, const struct object *o, int64_t revision)
+{
+    /* A default class would have given the pod its name. */
+    if (wants_classes(ex, o) && is_kind(o, SCHEMA_CORE_V1_POD) && !ex->work.away &&
+        object_text(o, "spec.priorityClassName").len == 0) {
+        remember_no_default(ex->api, revision);
+    }
 }
 
 /* There is one default class at most. False: answered. */

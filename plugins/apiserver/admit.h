@@ -7,6 +7,7 @@
 #ifndef KVD_APISERVER_ADMIT_H
 #define KVD_APISERVER_ADMIT_H
 
+#include "plugins/apiserver/commit.h"
 #include "plugins/apiserver/exchange.h"
 #include "plugins/object/object.h"
 
@@ -26,6 +27,18 @@ void admit_close(struct apiserver *api);
 bool admit_needs_reads(const struct exchange *ex, const struct object *o);
 /* Adds the reads to a transaction. 0 or a reason. */
 int admit_ask(struct exchange *ex, const struct object *o, struct kvp_txn *txn);
+/* What the reads of admit_ask would give, by what is remembered, and what has to be so then. */
+struct admit_guess {
+    struct kvp_row rows[2]; /* without values: only what remembers them can read them */
+    struct kvp_op_result reads[2];
+    struct guard guards[COMMIT_GUARDS_MAX];
+    size_t guard_count;
+};
+/* False: not all of it is known. What is in g is good in this callback. */
+bool admit_guess(struct exchange *ex, const struct object *o, struct admit_guess *g);
+/* After an object was admitted by real reads, made at this revision. */
+void admit_learn(struct exchange *ex, const struct object *o, int64_t revision);
+
 /* Chance that admission of one object needs. */
 #define ADMIT_RANDOM_BYTES 5u
 /* Admits a new object; reads: the answers to those of admit_ask, in order. False: answered. May run

@@ -80,6 +80,10 @@ static void commit_refused(struct commit *c, const struct kvp_txn_result *t)
         commit_run(c); /* each time with fewer claims */
         return;
     }
+    if (c->guard_count > 0) {
+        c->done(c, COMMIT_GUESSED, 0, NULL);
+        return;
+    }
     exchange_fail(c->ex, status_internal(&c->ex->arena, "a condition failed and holds"));
 }
 
@@ -151,6 +155,22 @@ static int commit_claims(struct commit *c, struct kvp_txn *txn)
     return rc;
 }
 
+static int commit_guards(struct commit *c, struct kvp_txn *txn)
+{
+    int rc = 0;
+    for (size_t i = 0; i < c->guard_count && rc == 0; i++) {
+        const struct guard *g = &c->guards[i];
+        struct kvp_compare compare = {.size = sizeof compare,
+                                      .flags = g->all ? KVP_PREFIX : 0,
+                                      .target = KVP_CMP_MOD_REVISION,
+                                      .relation = g->all ? KVP_LESS : KVP_EQUAL,
+                                      .key = kvp_of_slice(g->key),
+                                      .number = g->all ? g->revision + 1 : g->revision};
+        rc = c->ex->api->host->txn_compare(txn, &compare);
+    }
+    return rc;
+}
+
 static int commit_fill(struct commit *c, struct kvp_txn *txn)
 {
     struct exchange *ex = c->ex;
@@ -168,7 +188,8 @@ static int commit_fill(struct commit *c, struct kvp_txn *txn)
     if (rc == 0) {
         rc = c->remove ? commit_del(c, txn, c->key) : commit_put(c, txn, c->key, c->value);
     }
-    return rc == 0 ? commit_claims(c, txn) : rc;
+    rc = rc == 0 ? commit_claims(c, txn) : rc;
+    return rc == 0 ? commit_guards(c, txn) : rc;
 }
 
 void commit_run(struct commit *c)
@@ -176,7 +197,7 @@ void commit_run(struct commit *c)
     struct exchange *ex = c->ex;
     const struct kvp_host *host = ex->api->host;
     bool claims = c->claims != NULL && c->claims->count > 0;
-    if (!claims && c->space_revision == 0 && !ex->query.dry_run) {
+    if (!claims && c->space_revision == 0 && c->guard_count == 0 && !ex->query.dry_run) {
         commit_row(c);
         return;
     }

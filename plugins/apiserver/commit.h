@@ -27,11 +27,21 @@ struct claims {
     size_t count;
 };
 
+/* What else has to be as it was: a row of this revision, or, when `all`, no row with this prefix
+ * that is newer. */
+struct guard {
+    struct slice key;
+    int64_t revision;
+    bool all;
+};
+#define COMMIT_GUARDS_MAX 2u
+
 enum commit_end {
     COMMIT_DONE,
     COMMIT_CHANGED, /* the object's row is another one */
     COMMIT_SPACE,   /* the namespace's row is another one */
-    COMMIT_TAKEN    /* a claim belongs to somebody else */
+    COMMIT_TAKEN,   /* a claim belongs to somebody else */
+    COMMIT_GUESSED  /* a guard did not hold */
 };
 
 struct commit {
@@ -41,7 +51,9 @@ struct commit {
     bool remove;            /* the row goes; else it gets the value */
     int64_t space_revision; /* of the namespace's row; 0 = not looked at */
     struct claims *claims;  /* NULL = none; what is not the owner's becomes CLAIM_KEEP */
-    struct slice owner;     /* what claims hold: namespace/name */
+    struct guard guards[COMMIT_GUARDS_MAX];
+    size_t guard_count;
+    struct slice owner; /* what claims hold: namespace/name */
     /* Once, unless the exchange was answered because the store failed. revision: of the write. row:
      * CHANGED and SPACE: the row now, NULL = none. claim: TAKEN: which. */
     void (*done)(struct commit *c, enum commit_end end, int64_t revision,

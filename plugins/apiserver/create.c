@@ -27,7 +27,11 @@ struct create {
     bool decoded;         /* object is */
     bool admitted;
     bool generated; /* the name is */
+    bool guesses;   /* nothing was read: what is remembered has to be so still */
     unsigned tries;
+    struct admit_guess guess;
+    int64_t read_revision;             /* of reads; 0 = none */
+    size_t warnings, warning_bytes;    /* before the body was read */
     int64_t space_revision;            /* 0 = no namespace to look at */
     const struct kvp_op_result *reads; /* of admission */
     struct metadata_facts facts;
@@ -38,6 +42,7 @@ struct create {
 };
 
 static void create_try(struct create *c);
+static void create_begin_again(struct create *c);
 
 static struct status_about create_about(struct create *c)
 {
@@ -139,6 +144,7 @@ static void create_read_answer(void *data, const struct kvp_result *r,
         reads++;
     }
     c->reads = reads;
+    c->read_revision = r->revision;
     if (create_keep_reads(c, t->count - (size_t)(reads - t->ops))) {
         create_try(c);
     } else {
@@ -204,7 +210,9 @@ static void create_committed(struct commit *commit, enum commit_end end, int64_t
         return;
     }
     c->tries++;
-    if (end == COMMIT_CHANGED) {
+    if (end == COMMIT_GUESSED || (end == COMMIT_CHANGED && c->guesses && !c->generated)) {
+        create_begin_again(c);
+    } else if (end == COMMIT_CHANGED) {
         if (!c->generated) {
             exchange_fail(ex, status_exists(&ex->arena, &about));
         } else if (c->tries >= CREATE_TRIES) {
@@ -234,6 +242,10 @@ static bool create_encode(struct exchange *ex, void *data)
                               .owner = service_owner(o, &ex->arena),
                               .done = create_committed,
                               .data = c};
+    if (c->guesses) {
+        memcpy(commit->guards, c->guess.guards, sizeof commit->guards);
+        commit->guard_count = c->guess.guard_count;
+    }
     buf_init(&text);
     int rc = stored_encode(o, &text);
     commit->value = rc == 0 ? arena_dup(&ex->arena, buf_slice(&text)) : slice_of(NULL, 0);
@@ -261,6 +273,9 @@ static bool create_make(struct exchange *ex, void *data)
     struct object *o = &c->now;
     if (!c->admitted && !admit_create(ex, &c->object, c->reads, c->random)) {
         return false;
+    }
+    if (!c->admitted && c->read_revision > 0) {
+        admit_learn(ex, &c->object, c->read_revision);
     }
     c->admitted = true;
     struct causes causes; /* what is told of them is written at once */
@@ -299,7 +314,8 @@ static void create_made(void *data)
     }
 }
 
-static void create_try(struct create *c)
+/* Time and chance of one try. */
+static void create_draw(struct create *c)
 {
     const struct apiserver *api = c->ex->api;
     uint8_t random[sizeof c->facts.random + sizeof c->random];
@@ -307,6 +323,11 @@ static void create_try(struct create *c)
     memcpy(c->facts.random, random, sizeof c->facts.random);
     memcpy(c->random, random + sizeof c->facts.random, sizeof c->random);
     c->facts.now_seconds = (int64_t)(api->host->wall_us(api->ctx) / 1000000u);
+}
+
+static void create_try(struct create *c)
+{
+    create_draw(c);
     exchange_work(c->ex, c->bytes, create_make, create_made, c);
 }
 
@@ -341,10 +362,40 @@ static bool create_prepare(struct exchange *ex, void *data)
     return true;
 }
 
+/* Whether nothing has to be read, since what would be is remembered: then it is made at once, and
+ * the write tells whether that was right. A refusal by what may be old is none: then it is read. */
+static bool create_guess(struct create *c)
+{
+    struct exchange *ex = c->ex;
+    const struct schema_type *spaces = schema_type(SCHEMA_CORE_V1_NAMESPACE);
+    struct buf key;
+    buf_init(&key);
+    stored_key(spaces, slice_of("", 0), ex->request.space, &key);
+    const struct object *space =
+        key.failed || ex->request.space.len == 0
+            ? NULL
+            : remember_find(ex->api, spaces, buf_slice(&key), &c->space_revision);
+    buf_close(&key);
+    if (space == NULL || object_get(space, "metadata.deletionTimestamp") != NULL ||
+        !admit_guess(ex, &c->object, &c->guess)) {
+        return false;
+    }
+    c->guesses = true;
+    c->reads = c->guess.reads;
+    create_draw(c);
+    return exchange_tentatively(ex, create_make, c);
+}
+
 static void create_prepared(void *data)
 {
     struct create *c = data;
-    if (c->ex->request.space.len > 0 || admit_needs_reads(c->ex, &c->object)) {
+    bool plain = !c->decoded && c->tries == 0 && c->bytes <= EXCHANGE_INLINE_BYTES_MAX &&
+                 c->object.type != schema_type(SCHEMA_CORE_V1_SERVICE);
+    if (plain && create_guess(c)) {
+        create_made(c);
+    } else if (c->guesses) {
+        create_begin_again(c);
+    } else if (c->ex->request.space.len > 0 || admit_needs_reads(c->ex, &c->object)) {
         create_read(c);
     } else {
         create_try(c);
@@ -367,7 +418,22 @@ static void create_begin(struct exchange *ex, const struct object *o)
     if (o != NULL) {
         c->object = *o;
     }
+    c->warnings = ex->warning_count;
+    c->warning_bytes = ex->warning_bytes;
     c->facts.now_seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
+    exchange_work(ex, c->bytes, create_prepare, create_prepared, c);
+}
+
+/* What was remembered is not so any more: all of it again, with what is read now. */
+static void create_begin_again(struct create *c)
+{
+    struct exchange *ex = c->ex;
+    ex->warning_count = c->warnings;
+    ex->warning_bytes = c->warning_bytes;
+    c->guesses = false;
+    c->admitted = false;
+    c->space_revision = 0;
+    c->tries++;
     exchange_work(ex, c->bytes, create_prepare, create_prepared, c);
 }
 

@@ -240,7 +240,7 @@ static void exchange_lay_ready(struct exchange *ex, int code, const char *conten
 /* Whoever asks this is on the lane while nothing is away, or in the step that is. */
 static exchange_say_fn *exchange_way(const struct exchange *ex)
 {
-    return ex->work.away ? exchange_lay_ready : exchange_say;
+    return ex->work.away || ex->work.tentative ? exchange_lay_ready : exchange_say;
 }
 
 void exchange_answer(struct exchange *ex, int code, const char *content_type, struct slice body)
@@ -382,6 +382,23 @@ void exchange_work(struct exchange *ex, size_t bytes, bool (*step)(struct exchan
         ex->work.away = false;
         exchange_not_called(ex, reason);
     }
+}
+
+bool exchange_tentatively(struct exchange *ex, bool (*step)(struct exchange *ex, void *data),
+                          void *data)
+{
+    size_t warnings = ex->warning_count;
+    size_t bytes = ex->warning_bytes;
+    ex->work.tentative = true;
+    bool good = step(ex, data);
+    ex->work.tentative = false;
+    if (!good) {
+        ex->work.answers = false;
+        buf_clear(&ex->work.body);
+        ex->warning_count = warnings;
+        ex->warning_bytes = bytes;
+    }
+    return good;
 }
 
 /* ---- streams ------------------------------------------------------------------------------- */

@@ -32,9 +32,10 @@ struct exchange_work {
     bool (*step)(struct exchange *ex, void *data);
     void (*then)(void *data);
     void *data;
-    bool away;    /* it is not on the lane; only the lane writes this */
-    bool good;    /* what step returned */
-    bool answers; /* an answer was laid ready: */
+    bool away;      /* it is not on the lane; only the lane writes this */
+    bool tentative; /* what it answers may be dropped */
+    bool good;      /* what step returned */
+    bool answers;   /* an answer was laid ready: */
     int code;
     const char *content_type;
     struct buf body;
@@ -115,6 +116,11 @@ struct status exchange_status(struct exchange *ex, int reason, const char *text)
  * a step. */
 void exchange_work(struct exchange *ex, size_t bytes, bool (*step)(struct exchange *ex, void *data),
                    void (*then)(void *data), void *data);
+
+/* Does a step at once, and drops what it answers: for what is not certain. Returns what the step
+ * did. */
+bool exchange_tentatively(struct exchange *ex, bool (*step)(struct exchange *ex, void *data),
+                          void *data);
 
 /* Answers. The first one counts, later ones are dropped; while a stream is under way they break it
  * off. */

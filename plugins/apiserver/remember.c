@@ -19,6 +19,7 @@ struct remembered {
 
 struct remember {
     uint64_t lookups;
+    int64_t no_default;
     struct remembered sets[REMEMBER_SETS][REMEMBER_GOOD];
 };
 
@@ -73,6 +74,42 @@ int remember_decode(struct exchange *ex, const struct schema_type *type, const s
         *out = found->object;
     }
     return rc;
+}
+
+const struct object *remember_find(struct apiserver *api, const struct schema_type *type,
+                                   struct slice key, int64_t *revision)
+{
+    struct remember *all = api->remember;
+    if (all == NULL) {
+        return NULL;
+    }
+    struct remembered *set = all->sets[hash_bytes(key) % REMEMBER_SETS];
+    struct remembered *found = NULL;
+    for (size_t i = 0; i < REMEMBER_GOOD; i++) {
+        if (set[i].type == type && slice_eq(set[i].key, key) &&
+            (found == NULL || set[i].revision > found->revision)) {
+            found = &set[i];
+        }
+    }
+    if (found == NULL) {
+        return NULL;
+    }
+    found->used = ++all->lookups;
+    *revision = found->revision;
+    return &found->object;
+}
+
+void remember_no_default(struct apiserver *api, int64_t revision)
+{
+    struct remember *all = remember_of(api);
+    if (all != NULL && revision > all->no_default) {
+        all->no_default = revision;
+    }
+}
+
+int64_t remember_when_no_default(const struct apiserver *api)
+{
+    return api->remember == NULL ? 0 : api->remember->no_default;
 }
 
 void remember_close(struct apiserver *api)

@@ -14,6 +14,13 @@
  * is remembered. */
 int remember_decode(struct exchange *ex, const struct schema_type *type, const struct kvp_row *row,
                     struct object *out, struct errmsg *e);
+/* The newest object of a key that is remembered, and the revision of its row; NULL = none. As
+ * above. That it is still so is for the write to say (struct guard). */
+const struct object *remember_find(struct apiserver *api, const struct schema_type *type,
+                                   struct slice key, int64_t *revision);
+/* At which revision no priority class was the default; 0 = not known. */
+void remember_no_default(struct apiserver *api, int64_t revision);
+int64_t remember_when_no_default(const struct apiserver *api);
 void remember_close(struct apiserver *api);
 
 #endif

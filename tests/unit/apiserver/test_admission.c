@@ -222,10 +222,50 @@ static void changing_story(void)
             expect_answer("POST", path, text, 201, NULL);
         }
     }
-    /* It ends: nothing comes into it any more. */
-    expect_answer("DELETE", "/api/v1/namespaces/n7", "", 200, "Terminating");
-    expect_answer("POST", "/api/v1/namespaces/n7/configmaps", "{\"metadata\":{\"name\":\"d\"}}",
+    /* Nothing is read again for what is known: it is made while all reads wait. */
+    t_hold("get");
+    expect_answer("POST", "/api/v1/namespaces/n99/configmaps", "{\"metadata\":{\"name\":\"e\"}}",
+                  201, NULL);
+    t_release("get");
+    /* It ends: nothing comes into it any more, and that is what is told, not what else is wrong. */
+    expect_answer("DELETE", "/api/v1/namespaces/n99", "", 200, "Terminating");
+    expect_answer("POST", "/api/v1/namespaces/n99/configmaps", "{\"metadata\":{\"name\":\"d\"}}",
                   403, "because it is being terminated");
+    expect_answer("DELETE", "/api/v1/namespaces/n98", "", 200, "Terminating");
+    expect_answer("POST", "/api/v1/namespaces/n98/configmaps", "{\"metadata\":{\"name\":\"c1\"}}",
+                  403, "because it is being terminated");
+    t_delete("/registry/namespaces/n97");
+    expect_answer("POST", "/api/v1/namespaces/n97/configmaps", "{\"metadata\":{\"name\":\"C\"}}",
+                  404, "namespaces \\\"n97\\\" not found");
+    expect_answer("POST", "/api/v1/namespaces/n96/configmaps", "{\"metadata\":{\"name\":\"C\"}}",
+                  422, "metadata.name");
+    expect_answer("POST", "/api/v1/namespaces/n96/configmaps", "{\"metadata\":{\"name\":\"c1\"}}",
+                  409, "already exists");
+    /* An account that is gone, and one that came. */
+    t_delete("/registry/serviceaccounts/default/default");
+    expect_answer("POST", PODS, pod("late", ""), 403, "serviceaccount \\\"default\\\" not found");
+    t_put("/registry/serviceaccounts/default/default",
+          "{\"kind\":\"ServiceAccount\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"default\","
+          "\"namespace\":\"default\",\"uid\":\"sb\"},\"imagePullSecrets\":[{\"name\":\"last\"}]}");
+    expect_answer("POST", PODS, pod("late", ""), 201, "\"imagePullSecrets\":[{\"name\":\"last\"}]");
+    /* A class that says something else now: what fits it is right, and what fitted before is not.
+     */
+    t_put("/registry/priorityclasses/k", "{\"kind\":\"PriorityClass\",\"apiVersion\":\"scheduling."
+                                         "k8s.io/v1\",\"metadata\":{\"name\":"
+                                         "\"k\",\"uid\":\"k\"},\"value\":5}");
+    expect_answer("POST", PODS, pod("k1", "\"priorityClassName\":\"k\","), 201, "\"priority\":5,");
+    expect_answer("POST", PODS, pod("k2", "\"priorityClassName\":\"k\",\"priority\":6,"), 403,
+                  "computed 5 from");
+    t_put("/registry/priorityclasses/k", "{\"kind\":\"PriorityClass\",\"apiVersion\":\"scheduling."
+                                         "k8s.io/v1\",\"metadata\":{\"name\":"
+                                         "\"k\",\"uid\":\"k\"},\"value\":6}");
+    expect_answer("POST", PODS, pod("k2", "\"priorityClassName\":\"k\",\"priority\":6,"), 201,
+                  "\"priority\":6,");
+    expect_answer("POST", PODS, pod("k3", "\"priorityClassName\":\"k\",\"priority\":5,"), 403,
+                  "computed 6 from");
+    t_delete("/registry/priorityclasses/k");
+    expect_answer("POST", PODS, pod("k4", "\"priorityClassName\":\"k\","), 403,
+                  "no PriorityClass with name k was found");
     t_close();
 }
 
