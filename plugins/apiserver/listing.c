@@ -29,6 +29,20 @@ bool selection_check_options(struct exchange *ex, bool watch)
     return c->count == 0;
 }
 
+/* Of a stored object only what is compared is decoded. An event of the group that is stored as the
+ * other's is decoded whole: its type is not the stored one. */
+static void selection_keep(struct selection *s, const struct schema_type *type)
+{
+    static const char *const always[] = {"metadata.name", "metadata.namespace", "metadata.labels"};
+    for (size_t i = 0; i < sizeof always / sizeof always[0]; i++) {
+        decode_keep_path(s->kept, SELECTION_KEPT_MAX, &s->kept_count, type, slice_str(always[i]));
+    }
+    for (size_t i = 0; i < s->fields.count; i++) {
+        decode_keep_path(s->kept, SELECTION_KEPT_MAX, &s->kept_count, type,
+                         s->fields.items[i].field);
+    }
+}
+
 bool selection_read(struct exchange *ex, struct selection *s)
 {
     struct errmsg e = {.text = ""};
@@ -40,6 +54,7 @@ bool selection_read(struct exchange *ex, struct selection *s)
     if (!exchange_understands(ex, rc, &e)) {
         return false;
     }
+    selection_keep(s, ex->request.type);
     s->name = field_selector_exact(&s->fields, "metadata.name");
     if (ex->request.name.len > 0) {
         s->name = ex->request.name;
@@ -56,7 +71,8 @@ int selection_matches(const struct selection *s, const struct schema_type *type,
     if (s->all) {
         return 1;
     }
-    if (stored_decode_lean(type, value, 0, scratch, &o, &e) != 0) {
+    struct decode_keep keep = {.types = s->kept, .count = s->kept_count};
+    if (stored_decode_some(type, value, &keep, scratch, &o, &e) != 0) {
         return -1;
     }
     if (s->name.len > 0 && !slice_eq(object_text(&o, "metadata.name"), s->name)) {

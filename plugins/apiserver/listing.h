@@ -4,15 +4,20 @@
 #define KVD_APISERVER_LISTING_H
 
 #include "plugins/apiserver/exchange.h"
+#include "plugins/object/decode.h"
 #include "plugins/object/fields.h"
 #include "plugins/object/labels.h"
+
+#define SELECTION_KEPT_MAX 8
 
 /* What a request selects: its selectors, read and checked. */
 struct selection {
     struct label_selector labels;
     struct field_selector fields;
-    struct slice name; /* the only name that matches; "" = any */
-    bool all;          /* nothing is left out */
+    struct slice name;                           /* the only name that matches; "" = any */
+    bool all;                                    /* nothing is left out */
+    struct decode_kept kept[SELECTION_KEPT_MAX]; /* what is looked at, of these types */
+    size_t kept_count;
 };
 
 /* The parameters of a list or watch fit together. False: answered with 422. */

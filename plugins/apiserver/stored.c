@@ -90,13 +90,12 @@ int stored_encode(struct object *o, struct buf *out)
                                       : rc;
 }
 
-static int stored_read(const struct schema_type *type, struct slice value, int64_t revision,
-                       bool lean, struct arena *a, struct object *out, struct errmsg *e)
+int stored_decode(const struct schema_type *type, struct slice value, int64_t revision,
+                  struct arena *a, struct object *out, struct errmsg *e)
 {
     char text[24];
     struct object o;
-    int rc = lean ? object_decode_lean(&o, stored_type(type), a, value, e)
-                  : object_decode(&o, stored_type(type), a, value, NULL, e);
+    int rc = object_decode(&o, stored_type(type), a, value, NULL, e);
     if (rc != 0) {
         return rc == ERR_NOMEM ? rc : errmsg_wrap(e, ERR_INVALID, "a stored object");
     }
@@ -108,12 +107,6 @@ static int stored_read(const struct schema_type *type, struct slice value, int64
     snprintf(text, sizeof text, "%" PRId64, revision);
     rc = rc == 0 ? object_set_str(out, "metadata.resourceVersion", text) : rc;
     return rc == 0 ? object_set_type_meta(out) : rc;
-}
-
-int stored_decode(const struct schema_type *type, struct slice value, int64_t revision,
-                  struct arena *a, struct object *out, struct errmsg *e)
-{
-    return stored_read(type, value, revision, false, a, out, e);
 }
 
 int stored_decode_some(const struct schema_type *type, struct slice value,
@@ -130,12 +123,6 @@ int stored_decode_some(const struct schema_type *type, struct slice value,
     }
     *out = o;
     return 0;
-}
-
-int stored_decode_lean(const struct schema_type *type, struct slice value, int64_t revision,
-                       struct arena *a, struct object *out, struct errmsg *e)
-{
-    return stored_read(type, value, revision, true, a, out, e);
 }
 
 /* How many bytes {"kind":"K","apiVersion":"G/V", has, when value begins so; else 0. Compared in

@@ -20,10 +20,7 @@ int stored_encode(struct object *o, struct buf *out);
 /* Decodes a value and sets resourceVersion. 0, ERR_NOMEM, or ERR_INVALID with the sentence. */
 int stored_decode(const struct schema_type *type, struct slice value, int64_t revision,
                   struct arena *a, struct object *out, struct errmsg *e);
-/* The same without managedFields. */
-int stored_decode_lean(const struct schema_type *type, struct slice value, int64_t revision,
-                       struct arena *a, struct object *out, struct errmsg *e);
-/* The same with some fields only (decode_json_some), and without resourceVersion. */
+/* The same with some fields only, without managedFields (decode_json_some) and resourceVersion. */
 int stored_decode_some(const struct schema_type *type, struct slice value,
                        const struct decode_keep *keep, struct arena *a, struct object *out,
                        struct errmsg *e);

@@ -505,15 +505,6 @@ int decode_json_lean(struct slice json, const struct schema_type *type, struct a
     return decode_whole(json, type, arena, true, NULL, out, NULL, e);
 }
 
-void decode_keep_field(struct decode_kept *k, const char *name)
-{
-    const struct schema_field *f = schema_find(k->type, slice_str(name));
-    if (f != NULL) {
-        unsigned index = (unsigned)(f - schema_fields(k->type));
-        k->fields[index / 64] |= (uint64_t)1 << (index % 64);
-    }
-}
-
 int decode_json_some(struct slice json, const struct schema_type *type,
                      const struct decode_keep *keep, struct arena *arena, struct value *out,
                      struct errmsg *e)

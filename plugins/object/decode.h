@@ -43,6 +43,10 @@ struct decode_keep {
 };
 /* Adds a field to those wanted. Its type has it, or nothing happens. */
 void decode_keep_field(struct decode_kept *k, const char *name);
+/* Adds what lies on a path from a type, "spec.nodeName", to the first *count of types, which has
+ * room for max. Types without room are wanted whole. */
+void decode_keep_path(struct decode_kept *types, size_t max, size_t *count,
+                      const struct schema_type *t, struct slice path);
 /* Lean, and only with the fields that are wanted; the others are checked to be JSON. */
 int decode_json_some(struct slice json, const struct schema_type *type,
                      const struct decode_keep *keep, struct arena *arena, struct value *out,

@@ -441,6 +441,32 @@ static void some_fields_are_enough(void **state)
     }
 }
 
+/* Paths say what is wanted; of types for which there is no room everything is. */
+static void paths_say_what_is_wanted(void **state)
+{
+    struct fixture *f = *state;
+    static const char pod[] =
+        "{\"metadata\":{\"name\":\"n\",\"uid\":\"u\"},\"spec\":{\"nodeName\":\"x\","
+        "\"hostname\":\"h\"},\"status\":{\"phase\":\"Running\",\"hostIP\":\"1.2.3.4\"}}";
+    const struct schema_type *t = schema_type(SCHEMA_CORE_V1_POD);
+    for (size_t max = 0; max < 5; max++) {
+        struct decode_kept kept[4];
+        size_t count = 0;
+        decode_keep_path(kept, max, &count, t, slice_str("metadata.name"));
+        decode_keep_path(kept, max, &count, t, slice_str("spec.nodeName"));
+        decode_keep_path(kept, max, &count, t, slice_str("spec.nothing.at.all"));
+        decode_keep_path(kept, max, &count, t, slice_str("metadata.name.more"));
+        assert_int_equal(count, max < 3 ? max : 3);
+        struct decode_keep keep = {kept, count};
+        assert_int_equal(object_decode_some(&f->o, t, &keep, &f->arena, slice_str(pod), &f->e), 0);
+        assert_true(slice_eq(object_text(&f->o, "metadata.name"), slice_str("n")));
+        assert_true(slice_eq(object_text(&f->o, "spec.nodeName"), slice_str("x")));
+        assert_int_equal(object_get(&f->o, "status") != NULL, max < 1);
+        assert_int_equal(object_get(&f->o, "metadata.uid") != NULL, max < 2);
+        assert_int_equal(object_get(&f->o, "spec.hostname") != NULL, max < 3);
+    }
+}
+
 /* Texts are looked at eight bytes at a time: what needs care is found at every place. */
 static void texts_are_read_wherever_marks_are(void **state)
 {
@@ -539,6 +565,7 @@ int main(void)
         T(copies_are_equal_and_independent),
         T(lean_objects_have_no_managed_fields),
         T(some_fields_are_enough),
+        T(paths_say_what_is_wanted),
         T(texts_are_read_wherever_marks_are),
         T(running_out_of_memory_is_survived),
     };
