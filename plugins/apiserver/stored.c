@@ -121,29 +121,14 @@ int stored_decode_lean(const struct schema_type *type, struct slice value, int64
     return stored_read(type, value, revision, true, a, out, e);
 }
 
-static size_t stored_add(char *out, size_t at, size_t room, const char *text)
-{
-    size_t n = strlen(text);
-    if (at >= room || n >= room - at) {
-        return room;
-    }
-    memcpy(out + at, text, n);
-    return at + n;
-}
-
 /* {"kind":"K","apiVersion":"G/V", */
 static size_t stored_head(const struct schema_type *type, char *out, size_t room)
 {
     const char *group = schema_text(type, type->group);
-    const char *const parts[] = {
-        "{\"kind\":\"", schema_type_name(type),   "\",\"apiVersion\":\"",
-        group,          group[0] != 0 ? "/" : "", schema_text(type, type->version),
-        "\","};
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        n = stored_add(out, n, room, parts[i]);
-    }
-    return n < room ? n : 0;
+    int n =
+        snprintf(out, room, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",", schema_type_name(type),
+                 group, group[0] != 0 ? "/" : "", schema_text(type, type->version));
+    return n > 0 && (size_t)n < room ? (size_t)n : 0;
 }
 
 /* The end of a JSON text that begins at `at` with its quote; 0 = there is none. */
