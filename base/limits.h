@@ -207,6 +207,11 @@
 /* ---- plugins (plugins/host) ---- */
 /* Messages a lane runs before timers and its loop's other work get their turn. */
 #define LANE_MESSAGES_PER_TURN_MAX 256u
+/* What the store loop does for sleeping plugins per look, and how often it looks per turn. */
+#define LANE_HELP_US_MAX     500u
+#define LANE_HELP_ROUNDS_MAX 4u
+/* A message with more bytes than this is not quick: it is left to the plugin's thread. */
+#define LANE_QUICK_BYTES_MAX (16u * 1024u)
 /* Requests of one plugin under way at once, and their bytes; beyond: KVP_BUSY. */
 #define PLUGIN_REQUESTS_MAX      4096u
 #define PLUGIN_REQUEST_BYTES_MAX (64u * 1024u * 1024u)

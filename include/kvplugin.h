@@ -216,6 +216,9 @@ struct kvp_option {
 
 #define KVP_LANE_THREAD 1u /* an own thread, named after the plugin: what 0 means, too */
 #define KVP_LANE_LOOP   2u /* the store loop: for plugins that do next to nothing per callback */
+/* Both: a thread, and what is certainly quick (requests, answers and events of at most 16 KiB, one
+ * by one) on the store loop while the thread sleeps: waking it would cost more. For plugins whose
+ * callbacks for those take well under a millisecond. */
 
 struct kvp_plugin {
     uint32_t size;

@@ -50,6 +50,12 @@ static bool link_confirm(struct serve_raft *r, uint64_t ticket)
     return true;
 }
 
+static bool link_alone(struct serve_raft *r)
+{
+    struct raft_link *l = r->impl;
+    return raft_loop_alone(l->loop);
+}
+
 static void link_durable(struct serve_raft *r, uint64_t index)
 {
     struct raft_link *l = r->impl;
@@ -131,6 +137,7 @@ void raft_link_init(struct raft_link *l, void (*fatal)(void *data, const char *w
     l->raft = (struct serve_raft){.impl = l,
                                   .propose = link_propose,
                                   .confirm = link_confirm,
+                                  .alone = link_alone,
                                   .durable = link_durable,
                                   .flush = link_flush,
                                   .drain = link_drain};

@@ -51,7 +51,7 @@ void read_stream_open(struct service *service, struct service_stream *st, struct
         read_stream_fail(s, rs, ERR_NOMEM);
         return;
     }
-    if (serializable) {
+    if (serializable || reads_at_once(s)) {
         list_push_back(&s->reads.streams, &rs->link);
         serve_wake(s);
         return;

@@ -1,5 +1,8 @@
 /* reads.c - ranges, read-only transactions and confirmations.
  *
+ * While this member decides alone (a cluster of one), a read is answered at once from what is
+ * applied: every acknowledgement was given here, after the write was applied. Otherwise:
+ *
  * Happy path of a linearizable read: it joins the round of this loop turn (its request is copied
  * into the round's buffer); flush sends one confirmation for the whole round; the answer brings an
  * index; when that is applied the round's reads move to `running`, where they get slices in turn. A
@@ -45,6 +48,19 @@ void reads_arm(struct serve *s)
     if (!rpc_timer_is_set(&s->reads.tick)) {
         timers_set(&s->timers, &s->reads.tick, serve_now(s) + READS_TICK_MS);
     }
+}
+
+/* The barrier of the own term is applied, and nobody else can have acknowledged anything since. */
+static bool reads_alone(struct serve *s)
+{
+    return s->primary && s->o.raft->alone(s->o.raft);
+}
+
+/* A read made inside a turn (by the callback of a write that is being applied) waits for its end.
+ */
+bool reads_at_once(struct serve *s)
+{
+    return !s->turning && reads_alone(s);
 }
 
 struct read_round *reads_round(struct serve *s)
@@ -101,6 +117,18 @@ static void reads_ask(struct serve *s, struct read_round *round)
     round->ticket = s->o.raft->confirm(s->o.raft, ticket) ? ticket : 0;
 }
 
+/* The index is applied: the round's reads may look. They keep the round for their requests' bytes.
+ */
+static void reads_start_round(struct serve *s, struct read_round *round)
+{
+    round->users++;
+    list_splice_back(&s->reads.running, &round->reads);
+    list_splice_back(&s->reads.streams, &round->streams);
+    list_remove(&round->link);
+    reads_round_leave(s, round);
+    serve_wake(s);
+}
+
 void reads_flush(struct serve *s)
 {
     struct read_round *round = s->reads.open;
@@ -113,6 +141,10 @@ void reads_flush(struct serve *s)
         return;
     }
     list_push_back(&s->reads.rounds, &round->link);
+    if (reads_alone(s)) {
+        reads_start_round(s, round);
+        return;
+    }
     reads_ask(s, round);
     reads_arm(s);
 }
@@ -321,7 +353,7 @@ static void read_begin(struct serve *s, struct service_read *r, enum read_kind k
         read_fail(s, x, ERR_STOPPED);
         return;
     }
-    if (local) {
+    if (local || reads_at_once(s)) {
         if (!read_slice(s, x, request)) {
             list_push_back(&s->reads.running, &x->link);
             serve_wake(s);
@@ -369,18 +401,6 @@ void reads_cancel(struct service *service, struct service_read *r)
 
 /* ---- confirmations -----------------------------------------------------------------------------
  */
-
-/* The index is applied: the round's reads may look. They keep the round for their requests' bytes.
- */
-static void reads_start_round(struct serve *s, struct read_round *round)
-{
-    round->users++;
-    list_splice_back(&s->reads.running, &round->reads);
-    list_splice_back(&s->reads.streams, &round->streams);
-    list_remove(&round->link);
-    reads_round_leave(s, round);
-    serve_wake(s);
-}
 
 void reads_advance(struct serve *s)
 {

@@ -41,6 +41,9 @@ struct serve_raft {
     /* A linearizable read's round; answered by serve_confirmed with the same ticket. false = out of
      * memory, no answer will come. */
     bool (*confirm)(struct serve_raft *r, uint64_t ticket);
+    /* No other member can have acknowledged anything that is not applied here (raft/node.h): reads
+     * need no round. */
+    bool (*alone)(struct serve_raft *r);
     /* The checkpoint holds everything up to index. */
     void (*durable)(struct serve_raft *r, uint64_t index);
     /* End of a turn: what was proposed and asked leaves. */

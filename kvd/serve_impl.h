@@ -267,6 +267,8 @@ void reads_cancel(struct service *service, struct service_read *r);
 void reads_confirmed(struct serve *s, uint64_t ticket, int err, uint64_t index);
 /* The round of this turn, made if need be; NULL = out of memory. */
 struct read_round *reads_round(struct serve *s);
+/* A linearizable read may look at what is applied, now. */
+bool reads_at_once(struct serve *s);
 /* One user less. */
 void reads_round_leave(struct serve *s, struct read_round *round);
 /* Questions that found no leader are asked again. */

@@ -334,6 +334,11 @@ void raft_loop_status(const struct raft_loop *l, struct raft_loop_status *out)
         .proposals_bytes = atomic_load_explicit(&l->status.queued, memory_order_relaxed)};
 }
 
+bool raft_loop_alone(const struct raft_loop *l)
+{
+    return atomic_load(&l->alone) && !l->closing;
+}
+
 const char *raft_loop_disk_mode(const struct raft_loop *l)
 {
     return disk_posix_mode(l->disk);

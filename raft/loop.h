@@ -94,6 +94,10 @@ struct raft_loop_read {
 };
 void raft_loop_read(struct raft_loop *l, struct raft_loop_read *r);
 
+/* node_decides_alone: reads need not be asked for. Any time; true holds at this moment, for what
+ * the store loop has applied. */
+bool raft_loop_alone(const struct raft_loop *l);
+
 /* As node_durable. */
 void raft_loop_durable(struct raft_loop *l, uint64_t applied_index);
 /* As node_transfer (to 0 = any voter); cb inside raft_loop_drain. One at a time: ERR_BUSY. */

@@ -81,6 +81,7 @@ struct raft_loop {
     _Atomic size_t delivery_bytes; /* queued or taken, not yet freed */
     _Atomic size_t request_bytes;
     _Atomic bool holding;      /* raft waits for delivery_bytes to fall */
+    _Atomic bool alone;        /* node_decides_alone, never longer than that holds */
     struct wake request_wake;  /* of the raft loop */
     struct wake delivery_wake; /* of the store loop */
     struct {

@@ -150,10 +150,12 @@ static void thread_request(struct raft_loop *l, struct request *q)
         mem_free(q);
         break;
     case REQUEST_TRANSFER:
+        atomic_store(&l->alone, false); /* before it does anything; the turn's end looks again */
         q->change = (struct node_change){.data = q, .cb = thread_transfer_done};
         node_transfer(l->node, &q->change, q->number);
         break;
     case REQUEST_CLOSE:
+        atomic_store(&l->alone, false);
         mem_free(q);
         node_close(l->node, thread_node_closed, l);
         break;
@@ -222,6 +224,7 @@ static void thread_turn(uv_prepare_t *prepare)
         node_hold(l->node, hold);
         node_flush(l->node);
         thread_status(l);
+        atomic_store(&l->alone, node_decides_alone(l->node));
     } else if (l->node_closed) {
         l->node_closed = false;
         disk_posix_close(l->disk, thread_disk_closed, l);

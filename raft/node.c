@@ -490,6 +490,13 @@ bool node_leader_ready(const struct node *n)
     return lead_ready(n);
 }
 
+bool node_decides_alone(const struct node *n)
+{
+    const struct raft *r = &n->raft;
+    return lead_ready(n) && r->configuration_uncommitted_index == 0 &&
+           configuration_only_voter(&r->configuration, n->options.id);
+}
+
 uint64_t node_term(const struct node *n)
 {
     return n->raft.current_term;

@@ -167,6 +167,11 @@ void node_transfer(struct node *n, struct node_change *c, uint64_t to); /* 0 = a
 enum node_role
 node_role(const struct node *n); /* NODE_LEADER also before the barrier is committed */
 bool node_leader_ready(const struct node *n);
+/* Nothing can be committed but by this member: it leads, its own-term barrier is committed, and it
+ * is the only voter of a configuration that is committed too. Then all that was ever acknowledged
+ * was acknowledged here, and reads need no round. Ends before the first entry that changes it is
+ * appended; whoever keeps the answer forgets it before node_receive and membership calls. */
+bool node_decides_alone(const struct node *n);
 uint64_t node_term(const struct node *n);
 uint64_t node_leader(const struct node *n);
 uint64_t node_commit_index(const struct node *n);

@@ -178,5 +178,6 @@ static void api_fini(void *self)
 }
 
 KVP_PLUGIN(.name = "apiserver", .version = "0.1", .about = "serves the Kubernetes API",
-           .flags = KVP_FOLLOW, .options = options, .conf_size = sizeof(struct apiserver_conf),
-           .init = api_init, .start = api_start, .stop = api_stop, .fini = api_fini);
+           .flags = KVP_FOLLOW, .lanes = KVP_LANE_THREAD | KVP_LANE_LOOP, .options = options,
+           .conf_size = sizeof(struct apiserver_conf), .init = api_init, .start = api_start,
+           .stop = api_stop, .fini = api_fini);

@@ -27,6 +27,16 @@ void ctx_silence(struct kvp_ctx *ctx)
     }
 }
 
+/* Home. */
+static void ctx_post(struct kvp_ctx *ctx, struct lane_msg *m)
+{
+    if (ctx->is_call) {
+        lane_post_quick(&ctx->instance->lane, m);
+    } else {
+        lane_post(&ctx->instance->lane, m);
+    }
+}
+
 static void ctx_on_end(struct lane_msg *m)
 {
     struct kvp_ctx *ctx = LIST_ENTRY(m, struct kvp_ctx, end);
@@ -52,7 +62,7 @@ void ctx_home_check(struct kvp_ctx *ctx)
     if (ctx->home_drain && ctx->home_holds == 0 && list_empty(&ctx->home_requests) &&
         list_empty(&ctx->home_watches)) {
         ctx->home_drain = false; /* once */
-        lane_post(&ctx->instance->lane, &ctx->drained);
+        ctx_post(ctx, &ctx->drained);
     }
 }
 
@@ -105,7 +115,7 @@ void ctx_end(struct kvp_ctx *ctx, int32_t reason, void (*ended)(struct kvp_ctx *
         web_home_end(ctx->instance);
         object_home_end(ctx->instance);
     }
-    lane_post(&ctx->instance->lane, &ctx->end);
+    ctx_post(ctx, &ctx->end);
 }
 
 int ctx_check(const struct kvp_ctx *ctx)

@@ -566,6 +566,11 @@ static double metric_callback_seconds(struct plugin *p)
     return p->instance != NULL ? (double)atomic_load(&p->instance->callback_ns) / 1e9 : 0;
 }
 
+static double metric_helped(struct plugin *p)
+{
+    return p->instance != NULL ? (double)atomic_load(&p->instance->lane.helped) : 0;
+}
+
 static double metric_callbacks_slow(struct plugin *p)
 {
     return p->instance != NULL ? (double)atomic_load(&p->instance->callbacks_slow) : 0;
@@ -607,6 +612,9 @@ void host_metrics_render(struct plugin_host *h, struct buf *out)
                        metric_leads);
     host_metric_family(h, out, "kvd_plugin_callbacks_total", "counter", "Callbacks run.",
                        metric_callbacks);
+    host_metric_family(h, out, "kvd_plugin_messages_helped_total", "counter",
+                       "Messages that the store loop ran for the plugin's sleeping thread.",
+                       metric_helped);
     host_metric_family(h, out, "kvd_plugin_callback_seconds_total", "counter",
                        "Time spent in callbacks.", metric_callback_seconds);
     host_metric_family(h, out, "kvd_plugin_callbacks_slow_total", "counter",

@@ -53,6 +53,7 @@ struct ctx_part {
 struct kvp_ctx {
     struct instance *instance;
     bool is_term;
+    bool is_call;                    /* of an object call: there is little to end */
     const struct kvp_plugin *writer; /* whose KVP_FOLLOW lets it write without a stamp */
     struct service_stamp stamp;      /* of a term */
     struct list link;                /* instance.terms (lane) */
@@ -179,6 +180,8 @@ int instance_new(struct plugin *p, void *conf, struct instance **out, struct err
  * this stamp; STOP ends it. */
 void instance_run(struct instance *in, enum instance_step step, const struct service_stamp *stamp,
                   int32_t reason);
+/* Home, after init: of a plugin that may run on both lanes the store loop does what is quick. */
+void instance_lend(struct instance *in);
 /* Home, after STEP_FINI: closes the lane and frees; cb(plugin) when done. */
 void instance_close(struct instance *in, void (*cb)(void *data), void *data);
 
@@ -303,6 +306,7 @@ void host_settle(struct plugin_host *h);
 struct request_kind {
     const char *name;                  /* of the callback, for logs */
     bool is_write;                     /* an unknown outcome is possible */
+    bool is_slow;                      /* whatever its answer, `finish` is not quick (lane.h) */
     void (*start)(struct request *r);  /* home; may answer at once */
     void (*cancel)(struct request *r); /* home; after it no callback of the service comes */
     /* lane, inside callback_enter: tells the plugin. */

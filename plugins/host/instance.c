@@ -230,6 +230,14 @@ static int instance_open_lane(struct instance *in, bool thread, struct errmsg *e
                   : lane_open_loop(&in->lane, h->o.loop, e);
 }
 
+void instance_lend(struct instance *in)
+{
+    bool both = in->descriptor->lanes == (KVP_LANE_THREAD | KVP_LANE_LOOP);
+    if (both && in->host->o.loop != NULL && !in->host->o.no_threads) {
+        lane_lend(&in->lane, &in->host->home);
+    }
+}
+
 int instance_new(struct plugin *p, void *conf, struct instance **out, struct errmsg *e)
 {
     struct plugin_host *h = p->host;

@@ -11,10 +11,10 @@
  */
 
 /* Under the lock. true: the caller wakes the lane, once it is outside: the lane would only wait for
- * the lock. One wake until the lane looks. */
+ * the lock. One wake until the lane looks; none while it is at work. */
 static bool lane_must_wake(struct lane *l)
 {
-    if (l->waking) {
+    if (l->waking || l->running) {
         return false;
     }
     l->waking = true;
@@ -28,11 +28,16 @@ static void lane_wake(struct lane *l)
     atomic_fetch_sub(&l->wakers, 1);
 }
 
-static bool lane_add(struct lane *l, struct lane_msg *m, bool wake)
+enum lane_how { LANE_QUIETLY, LANE_PLAIN, LANE_QUICK };
+
+/* true: nothing is about to run it. */
+static bool lane_add(struct lane *l, struct lane_msg *m, enum lane_how how)
 {
-    bool nudge = false;
+    bool wake = false;
     m->next = NULL;
+    m->quick = how != LANE_PLAIN;
     pthread_mutex_lock(&l->lock);
+    bool idle = !l->waking && !l->running;
     if (!l->dead) {
         if (l->first == NULL) {
             l->first = m;
@@ -40,68 +45,96 @@ static bool lane_add(struct lane *l, struct lane_msg *m, bool wake)
             l->last->next = m;
         }
         l->last = m;
-        nudge = !l->waking;
-        wake = wake && lane_must_wake(l);
-    } else {
-        wake = false;
+        bool asked = how == LANE_QUICK && idle && lane_ask_helper(l);
+        wake = how != LANE_QUIETLY && !asked && lane_must_wake(l);
     }
     pthread_mutex_unlock(&l->lock);
     if (wake) {
         lane_wake(l);
     }
-    return nudge;
+    return idle;
 }
 
 void lane_post(struct lane *l, struct lane_msg *m)
 {
-    (void)lane_add(l, m, true);
+    (void)lane_add(l, m, LANE_PLAIN);
+}
+
+void lane_post_quick(struct lane *l, struct lane_msg *m)
+{
+    (void)lane_add(l, m, LANE_QUICK);
 }
 
 bool lane_post_quietly(struct lane *l, struct lane_msg *m)
 {
-    return lane_add(l, m, false);
+    return lane_add(l, m, LANE_QUIETLY);
 }
 
 void lane_nudge(struct lane *l)
 {
     pthread_mutex_lock(&l->lock);
-    bool wake = l->first != NULL && !l->dead && lane_must_wake(l);
+    bool idle = l->first != NULL && !l->dead && !l->waking && !l->running;
+    bool wake = idle && !(l->first->quick && lane_ask_helper(l)) && lane_must_wake(l);
     pthread_mutex_unlock(&l->lock);
     if (wake) {
         lane_wake(l);
     }
 }
 
-/* The whole mailbox at once, so that the lock is taken once per batch. */
-static struct lane_msg *lane_take(struct lane *l)
+bool lane_enter(struct lane *l, bool guest, struct lane_msg **out)
 {
     pthread_mutex_lock(&l->lock);
-    struct lane_msg *m = l->first;
-    l->first = l->last = NULL;
-    l->waking = false;
+    bool free = !l->running;
+    if (free) {
+        l->running = true;
+        l->guest = guest;
+        l->waking = false;
+        *out = l->first; /* all at once, so that the lock is taken once per batch */
+        l->first = l->last = NULL;
+    } else {
+        l->missed = l->missed || !guest;
+    }
     pthread_mutex_unlock(&l->lock);
-    return m;
+    return free;
 }
 
-/* Puts back what this turn did not get to, in front of what came meanwhile. */
-static void lane_untake(struct lane *l, struct lane_msg *m)
+bool lane_leave(struct lane *l, struct lane_msg *rest, bool help)
 {
-    struct lane_msg *last = m;
-    while (last->next != NULL) {
+    struct lane_msg *last = rest;
+    while (last != NULL && last->next != NULL) {
         last = last->next;
     }
     pthread_mutex_lock(&l->lock);
-    l->waking = true; /* the driver comes again by itself */
-    last->next = l->first;
-    l->first = m;
-    if (l->last == NULL) {
-        l->last = last;
+    if (rest != NULL) { /* in front of what came meanwhile */
+        last->next = l->first;
+        l->last = l->first == NULL ? last : l->last;
+        l->first = rest;
+    }
+    bool wake = false;
+    bool more = l->first != NULL;
+    l->running = false;
+    if (l->guest) {
+        l->guest = false;
+        bool thread = l->missed || l->rearm; /* there is something only it can do */
+        bool goes_on = more && help && !thread && l->first->quick && lane_ask_helper(l);
+        wake = (more || thread) && !goes_on && !l->dead && lane_must_wake(l);
+        l->missed = l->rearm = false;
+    } else {
+        l->waking = more; /* the driver comes again by itself */
     }
     pthread_mutex_unlock(&l->lock);
+    if (wake) {
+        lane_wake(l);
+    }
+    return more;
 }
 
 static void lane_arm(struct lane *l)
 {
+    if (l->guest) { /* the clock is the thread's */
+        l->rearm = l->rearm || lane_next_ms(l) < l->armed_ms;
+        return;
+    }
     l->driver->arm(l, lane_next_ms(l));
 }
 
@@ -122,21 +155,19 @@ static void lane_fire(struct lane *l)
 
 bool lane_turn(struct lane *l)
 {
-    struct lane_msg *m = lane_take(l);
-    bool more = false;
-    for (unsigned left = LANE_MESSAGES_PER_TURN_MAX; m != NULL && !l->dead; left--) {
-        if (left == 0) {
-            lane_untake(l, m);
-            more = true;
-            break;
-        }
+    struct lane_msg *m;
+    if (!lane_enter(l, false, &m)) {
+        return false; /* the helper is inside, and wakes us when it leaves */
+    }
+    for (unsigned left = LANE_MESSAGES_PER_TURN_MAX; m != NULL && left > 0 && !l->dead; left--) {
         struct lane_msg *next = m->next;
         m->run(m);
         m = next;
     }
     lane_fire(l);
-    if (l->closing && !more) {
+    if (l->closing && (m == NULL || l->dead)) {
         if (atomic_load(&l->wakers) > 0) {
+            (void)lane_leave(l, NULL, false);
             return true; /* somebody whose message is done is about to touch it once more */
         }
         l->driver->close(l);
@@ -144,7 +175,8 @@ bool lane_turn(struct lane *l)
     }
     lane_arm(l);
     struct heap_node *n = heap_min(&l->timers);
-    return more || (n != NULL && (uint64_t)n->key <= lane_now(l));
+    bool due = n != NULL && (uint64_t)n->key <= lane_now(l);
+    return lane_leave(l, l->dead ? NULL : m, false) || due;
 }
 
 bool lane_timer_set(struct lane *l, struct lane_timer *t, uint64_t at_ms)
@@ -218,6 +250,7 @@ void lane_closed(struct lane *l)
 {
     void (*cb)(void *) = l->on_closed;
     void *data = l->closed_data;
+    lane_lend_end(l);
     heap_close(&l->timers);
     if (!l->dead) { /* else somebody may yet try to post */
         pthread_mutex_destroy(&l->lock);
@@ -272,6 +305,8 @@ void lane_open_manual(struct lane *l, uint64_t seed)
     memset(l, 0, sizeof(*l));
     pthread_mutex_init(&l->lock, NULL);
     heap_init(&l->timers);
+    list_init(&l->help_link);
+    list_init(&l->to_help);
     l->driver = &manual_driver;
     l->clock_ms = 1000;
     rand_init(&l->dice, seed);

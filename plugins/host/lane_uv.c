@@ -1,12 +1,13 @@
 /* lane_uv.c - lanes on a uv loop: one that is there already, or one in a thread of its own.
  *
- * lane_post wakes for the first message of a batch only, by an eventfd. A turn is bounded, and
- * while more waits an idle handle runs the next one in the loop's next round, so that a busy plugin
- * does not hold up its neighbours on a shared loop.
+ * lane_post wakes for the first message of a batch only, by an eventfd, or on the loop's own thread
+ * by the idle handle. A turn is bounded, and while more waits an idle handle runs the next one in
+ * the loop's next round, so that a busy plugin does not hold up its neighbours on a shared loop.
  */
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/rand.h"
 #include "plugins/host/blame.h"
 #include "plugins/host/lane.h"
@@ -24,9 +25,13 @@ static void uv_lane_on_idle(uv_idle_t *handle)
 static void uv_lane_turn(struct lane *l)
 {
     bool more = lane_turn(l);
+    for (unsigned i = 0; i < LANE_HELP_ROUNDS_MAX && lane_help(l); i++) {
+        more = lane_turn(l); /* what those lanes asked for */
+    }
     if (uv_is_closing((uv_handle_t *)&l->idle)) {
         return;
     }
+    more = more || !list_empty(&l->to_help);
     if (more) {
         uv_idle_start(&l->idle, uv_lane_on_idle);
     } else {
@@ -41,24 +46,26 @@ static void uv_lane_on_mail(struct wake *w)
 
 static void uv_lane_on_timer(uv_timer_t *handle)
 {
-    struct lane *l = handle->data;
-    l->armed_ms = UINT64_MAX;
-    uv_lane_turn(l);
+    uv_lane_turn(handle->data);
 }
 
 static void uv_lane_wake(struct lane *l)
 {
-    wake_send(&l->mail);
+    if (lane_is_here(l)) {
+        uv_idle_start(&l->idle, uv_lane_on_idle);
+    } else {
+        wake_send(&l->mail);
+    }
 }
 
 static void uv_lane_arm(struct lane *l, uint64_t at_ms)
 {
-    if (at_ms == l->armed_ms) {
-        return;
+    bool armed = uv_is_active((uv_handle_t *)&l->timer) != 0;
+    if (armed && at_ms >= l->armed_ms) {
+        return; /* it fires too early, and is set again then: most timers are canceled before */
     }
     l->armed_ms = at_ms;
     if (at_ms == UINT64_MAX) {
-        uv_timer_stop(&l->timer);
         return;
     }
     uint64_t now = clock_mono_ms();
@@ -122,6 +129,8 @@ static int uv_lane_open(struct lane *l, uv_loop_t *loop, struct errmsg *e)
     l->armed_ms = UINT64_MAX;
     pthread_mutex_init(&l->lock, NULL);
     heap_init(&l->timers);
+    list_init(&l->help_link);
+    list_init(&l->to_help);
     l->loop = loop;
     l->driver = &uv_driver;
     return 0;
@@ -130,6 +139,8 @@ static int uv_lane_open(struct lane *l, uv_loop_t *loop, struct errmsg *e)
 int lane_open_loop(struct lane *l, uv_loop_t *loop, struct errmsg *e)
 {
     memset(l, 0, sizeof(*l));
+    l->owner = pthread_self();
+    l->owned = true;
     return uv_lane_open(l, loop, e);
 }
 

@@ -18,7 +18,7 @@ static void call_end(struct kvp_call *c)
     }
     list_remove(&c->link);
     c->bye.run = call_on_bye;
-    lane_post(&c->instance->lane, &c->bye);
+    lane_post_quick(&c->instance->lane, &c->bye);
 }
 
 static void call_free(struct kvp_call *c)
@@ -59,7 +59,7 @@ static void object_over(struct kvp_object *o, int err, const char *text)
     o->over_err = err;
     o->over_text = text;
     o->over.run = object_on_over;
-    lane_post(&o->ctx->instance->lane, &o->over);
+    lane_post_quick(&o->ctx->instance->lane, &o->over);
 }
 
 void object_home_end(struct instance *in)
@@ -81,7 +81,7 @@ void object_on_leave(struct lane_msg *m)
         call_end(o->call);
     }
     o->left.run = object_on_left;
-    lane_post(&o->ctx->instance->lane, &o->left);
+    lane_post_quick(&o->ctx->instance->lane, &o->left);
 }
 
 /* ---- asking ------------------------------------------------------------------------------------
@@ -105,6 +105,7 @@ static struct kvp_call *call_new(struct kvp_object *o, const struct provider *p)
         stamp.plugin = c->stamp_plugin;
     }
     ctx_init(&c->ctx, p->instance, asker->is_term ? &stamp : NULL);
+    c->ctx.is_call = true;
     c->ctx.writer = asker->writer;
     c->object = o;
     o->call = c;
@@ -128,7 +129,11 @@ void object_on_ask(struct lane_msg *m)
         return;
     }
     c->begin.run = call_on_begin;
-    lane_post(&p->instance->lane, &c->begin);
+    if (c->words.blob == NULL || c->words.blob->len <= LANE_QUICK_BYTES_MAX) {
+        lane_post_quick(&p->instance->lane, &c->begin);
+    } else {
+        lane_post(&p->instance->lane, &c->begin);
+    }
 }
 
 /* ---- notes -------------------------------------------------------------------------------------

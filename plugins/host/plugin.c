@@ -236,6 +236,7 @@ static void plugin_on_init(struct plugin *p, int err)
     if (err == 0) {
         plugin_set_state(p, HOST_READY);
         p->why[0] = '\0';
+        instance_lend(p->instance);
         web_serve(p->instance);
         p->instance->providing = true;
         LOG(LOG_INFO, "plugin loaded", F_STR("plugin", p->name),

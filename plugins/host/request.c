@@ -92,7 +92,11 @@ void request_answer(struct request *r, int err, int64_t revision, struct slice b
     }
     list_remove(&r->home_link);
     r->msg.run = request_on_lane;
-    lane_post(&ctx->instance->lane, &r->msg);
+    if (!r->kind->is_slow && r->body.len <= LANE_QUICK_BYTES_MAX) {
+        lane_post_quick(&ctx->instance->lane, &r->msg);
+    } else {
+        lane_post(&ctx->instance->lane, &r->msg);
+    }
     ctx_home_check(ctx);
 }
 

@@ -208,7 +208,11 @@ static bool watch_post_batch(struct kvp_watch *w, int64_t revision,
     w->events_out += count;
     w->bytes_out += b->bytes;
     b->msg.run = watch_on_batch;
-    lane_post(&w->ctx->instance->lane, &b->msg);
+    if (b->bytes <= LANE_QUICK_BYTES_MAX) {
+        lane_post_quick(&w->ctx->instance->lane, &b->msg);
+    } else {
+        lane_post(&w->ctx->instance->lane, &b->msg);
+    }
     return true;
 }
 

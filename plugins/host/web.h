@@ -103,6 +103,7 @@ struct kvp_http {
     struct http_request *req; /* NULL: over */
     struct list link;         /* instance.web_exchanges */
     struct list pending;      /* of web_out, not yet taken by the connection */
+    size_t body_bytes;        /* so far */
     bool begun;
     bool complete; /* given to the lane with `closed` */
     bool settled;  /* likewise: the lane's last word has arrived */
@@ -115,6 +116,7 @@ struct kvp_http {
     bool paused, unholding, dead;
     bool end_due; /* a request without a body: `body` must hear of its end */
     struct list held;
+    size_t held_bytes; /* that ever stood in held */
 
     /* The request; constant. lines as in http_header_lines; slices point into bytes. */
     int version;

@@ -32,7 +32,7 @@ void web_over(struct kvp_http *x, bool complete, bool settled)
     if (settled) {
         host_post_quietly(x->instance->host, &x->instance->lane, &x->closed);
     } else {
-        lane_post(&x->instance->lane, &x->closed);
+        lane_post_quick(&x->instance->lane, &x->closed);
     }
 }
 
@@ -132,6 +132,16 @@ void web_on_out(struct lane_msg *m)
 /* ---- bodies ------------------------------------------------------------------------------------
  */
 
+/* What the lane does with a body, it does when it is whole. */
+static void web_post(struct kvp_http *x, struct lane_msg *m)
+{
+    if (x->body_bytes <= LANE_QUICK_BYTES_MAX) {
+        lane_post_quick(&x->instance->lane, m);
+    } else {
+        lane_post(&x->instance->lane, m);
+    }
+}
+
 static void web_on_body(struct http_request *req, struct slice bytes, bool end)
 {
     struct kvp_http *x = http_data(req);
@@ -157,7 +167,8 @@ static void web_on_body(struct http_request *req, struct slice bytes, bool end)
         memcpy(c->bytes, bytes.data, bytes.len);
     }
     lane_flow_add(&x->body, bytes.len);
-    lane_post(&x->instance->lane, &c->msg);
+    x->body_bytes += bytes.len;
+    web_post(x, &c->msg);
     if (!end && !lane_flow_open(&x->body)) {
         http_pause_body(req);
     }
@@ -274,7 +285,7 @@ void web_on_request(struct http_request *req)
     list_push_back(&in->web_exchanges, &x->link);
     in->web_exchange_count++;
     x->begin.run = web_on_begin;
-    lane_post(&in->lane, &x->begin);
+    lane_post_quick(&in->lane, &x->begin);
     if (x->has_body) {
         http_read_body(req, route->args.body_bytes_max, web_on_body);
     }

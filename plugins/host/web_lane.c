@@ -357,6 +357,7 @@ void web_on_chunk(struct lane_msg *m)
     struct web_chunk *c = LIST_ENTRY(m, struct web_chunk, msg);
     struct kvp_http *x = c->x;
     list_push_back(&x->held, &c->link);
+    x->held_bytes += c->len;
     if (!x->unholding) {
         web_deliver(x);
     }
@@ -382,7 +383,11 @@ static void host_http_pause(struct kvp_http *x, int pause)
     if (!x->paused && !x->unholding && (!list_empty(&x->held) || x->end_due)) {
         x->unholding = true; /* never from inside this call */
         x->unhold.run = web_on_unhold;
-        lane_post(&x->instance->lane, &x->unhold);
+        if (x->held_bytes <= LANE_QUICK_BYTES_MAX) {
+            lane_post_quick(&x->instance->lane, &x->unhold);
+        } else {
+            lane_post(&x->instance->lane, &x->unhold);
+        }
     }
 }
 

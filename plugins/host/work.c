@@ -46,7 +46,7 @@ static int host_post(struct kvp_ctx *ctx, void (*fn)(void *data), void *data)
     int reason = ctx->post_closed ? KVP_STOPPED : ctx->posts >= PLUGIN_POSTS_MAX ? KVP_BUSY : 0;
     if (reason == 0) {
         ctx->posts++;
-        lane_post(&ctx->instance->lane, &p->msg); /* under the lock: see ctx_on_end */
+        lane_post_quick(&ctx->instance->lane, &p->msg); /* under the lock: see ctx_on_end */
     }
     pthread_mutex_unlock(&ctx->post_lock);
     if (reason != 0) {
@@ -136,8 +136,11 @@ static void work_finish(struct request *r, struct kvp_result *result)
     }
 }
 
-static const struct request_kind work_kind = {
-    .name = "offload", .start = work_start, .cancel = work_cancel, .finish = work_finish};
+static const struct request_kind work_kind = {.name = "offload",
+                                              .is_slow = true,
+                                              .start = work_start,
+                                              .cancel = work_cancel,
+                                              .finish = work_finish};
 
 static int host_offload(struct kvp_ctx *ctx, void (*work)(void *data),
                         void (*done)(void *data, int canceled), void *data)

@@ -532,6 +532,12 @@ static void begin(struct member *m)
         }
         break;
     case OP_READ:
+        if (member_decides_alone(m)) {
+            w->counts.reads_alone++;
+            read_key(op, 0);
+            mem_free(op);
+            return;
+        }
         list_push_back(&m->ops, &op->link);
         op->read.data = op;
         op->read.cb = on_read_index;

@@ -45,17 +45,19 @@ static void print_counts(const struct sim_options *o, const struct world *w)
 {
     const struct sim_counts *c = &w->counts;
     printf(
-        "seed %llu members %u: ok, acked %llu unknown %llu refused %llu reads %llu events %llu "
+        "seed %llu members %u: ok, acked %llu unknown %llu refused %llu reads %llu (at once %llu) "
+        "events %llu "
         "crashes %llu power-cuts %llu pauses %llu partitions %llu installs %llu checkpoints %llu "
         "leaders %llu changes %llu disk-full %llu index %llu\n",
         (unsigned long long)o->seed, o->members, (unsigned long long)c->acked,
         (unsigned long long)c->unknown, (unsigned long long)c->refused,
-        (unsigned long long)c->reads, (unsigned long long)c->watch_events,
-        (unsigned long long)c->crashes, (unsigned long long)c->power_cuts,
-        (unsigned long long)c->pauses, (unsigned long long)c->partitions,
-        (unsigned long long)c->installs, (unsigned long long)c->checkpoints,
-        (unsigned long long)c->leaders, (unsigned long long)c->changes,
-        (unsigned long long)c->disk_full, (unsigned long long)w->history.index_max);
+        (unsigned long long)c->reads, (unsigned long long)c->reads_alone,
+        (unsigned long long)c->watch_events, (unsigned long long)c->crashes,
+        (unsigned long long)c->power_cuts, (unsigned long long)c->pauses,
+        (unsigned long long)c->partitions, (unsigned long long)c->installs,
+        (unsigned long long)c->checkpoints, (unsigned long long)c->leaders,
+        (unsigned long long)c->changes, (unsigned long long)c->disk_full,
+        (unsigned long long)w->history.index_max);
 }
 
 /* In the child: runs one seed; the exit status says how it went. */

@@ -29,6 +29,12 @@ bool member_running(const struct member *m)
     return m->alive && m->paused_until_ms <= m->world->now_ms;
 }
 
+bool member_decides_alone(const struct member *m)
+{
+    return node_decides_alone(m->node) && m->role == NODE_LEADER &&
+           kv_applied_index(m->kv) >= m->lead_index;
+}
+
 void member_init(struct world *w, unsigned number)
 {
     struct member *m = &w->members[number];
@@ -65,7 +71,9 @@ static void deliver(struct member *m, int kind, uint64_t index, uint64_t term, s
 
 static void on_commit(void *data, uint64_t index, uint64_t term, struct slice payload)
 {
-    deliver(data, DELIVER_COMMIT, index, term, payload);
+    struct member *m = data;
+    m->committed_index = index;
+    deliver(m, DELIVER_COMMIT, index, term, payload);
 }
 
 static void on_configuration(void *data, uint64_t index, struct slice encoded)
@@ -79,6 +87,7 @@ static void on_role(void *data, enum node_role role, uint64_t term, uint64_t lea
     (void)leader;
     if (role == NODE_LEADER && m->role != NODE_LEADER) {
         m->world->counts.leaders++;
+        m->lead_index = m->committed_index;
     }
     m->role = role;
     m->term = term;

@@ -248,7 +248,7 @@ static void read_begin(struct service *service, struct service_read *r, struct s
                        bool is_txn, bool serializable)
 {
     struct sim_service *s = of(service);
-    if (serializable) {
+    if (serializable || member_decides_alone(s->member)) {
         read_now(s, r, is_txn, request);
         return;
     }

@@ -45,7 +45,8 @@ struct sim_options {
 
 /* What one run did, to show that the faults really happened. */
 struct sim_counts {
-    uint64_t acked, unknown, refused, reads, crashes, power_cuts, pauses, partitions, installs;
+    uint64_t acked, unknown, refused, reads, reads_alone, crashes, power_cuts, pauses, partitions,
+        installs;
     uint64_t checkpoints, leaders, changes, transfers, watch_events, disk_full;
 };
 
@@ -119,6 +120,8 @@ struct member {
     bool install_wanted;
     enum node_role role;
     uint64_t term;
+    uint64_t committed_index; /* the last one delivered */
+    uint64_t lead_index;      /* what it was when it became leader: the barrier */
     struct kv_watcher *watcher;
     size_t watch_at;        /* position in the history */
     int64_t watch_revision; /* last whole revision delivered */
@@ -176,6 +179,8 @@ void member_crash(struct member *m, bool power_cut, uint64_t restart_ms);
 void member_stop(struct member *m, uint64_t restart_ms); /* graceful */
 void member_step(struct member *m);
 bool member_running(const struct member *m);
+/* What kvd/reads.c asks: may a linearizable read look at what is applied, without a round? */
+bool member_decides_alone(const struct member *m);
 
 /* client.c */
 void client_step(struct world *w);

@@ -44,6 +44,7 @@ struct fixture {
     uint64_t term;
     bool hold;            /* commit nothing */
     bool hold_reads;      /* confirm nothing */
+    bool alone;           /* reads need no confirmation */
     int confirm_err;      /* answer confirmations with it */
     uint64_t index_ahead; /* added to the index of confirmations */
     uint64_t durable;
@@ -92,6 +93,12 @@ static bool toy_confirm(struct serve_raft *r, uint64_t ticket)
 {
     toy_push(r->impl, slice_of(NULL, 0), ticket);
     return true;
+}
+
+static bool toy_alone(struct serve_raft *r)
+{
+    struct fixture *f = r->impl;
+    return f->alone;
 }
 
 static void toy_durable(struct serve_raft *r, uint64_t index)
@@ -284,6 +291,7 @@ static struct fixture *fixture_new(void)
     f->raft = (struct serve_raft){.impl = f,
                                   .propose = toy_propose,
                                   .confirm = toy_confirm,
+                                  .alone = toy_alone,
                                   .durable = toy_durable,
                                   .flush = toy_flush,
                                   .drain = toy_drain};

@@ -255,6 +255,54 @@ static void reads_wait_for_their_index(void **state)
     assert_int_equal(range_answer(&o)->count, 1);
 }
 
+/* Alone, no read waits for a round, and none is older than what was acknowledged before it. */
+static void a_member_alone_reads_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct service_read r;
+    struct outcome o;
+    f->hold_reads = true; /* a round would never come back */
+    f->alone = true;
+    for (int i = 0; i < 20; i++) {
+        char value[8];
+        snprintf(value, sizeof(value), "%d", i);
+        assert_int_equal(put_now(f, "a", value, 0, NULL), 0);
+        range_start(f, &r, &o, "a", NULL, false);
+        assert_true(o.done); /* within the call */
+        Etcdserverpb__RangeResponse *got = range_answer(&o);
+        assert_int_equal(got->count, 1);
+        assert_memory_equal(got->kvs[0]->value.data, value, strlen(value));
+    }
+    f->alone = false;
+    range_start(f, &r, &o, "a", NULL, false);
+    run_for(f, 20);
+    assert_false(o.done);
+    f->alone = true; /* the round under way is still the round's */
+    f->hold_reads = false;
+    serve_delivered(f->serve);
+    run_until(f, &o.done);
+    assert_int_equal(range_answer(&o)->count, 1);
+}
+
+/* A leader whose barrier is not applied yet may lack what an older one acknowledged. */
+static void alone_without_the_barrier_reads_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct service_read r;
+    struct outcome o;
+    f->alone = true;
+    f->hold_reads = true;
+    serve_role_changed(f->serve, SERVE_FOLLOWER, ++f->term, 0);
+    run_for(f, 5);
+    range_start(f, &r, &o, "a", NULL, false);
+    run_for(f, 20);
+    assert_false(o.done);
+    f->hold_reads = false;
+    serve_delivered(f->serve);
+    run_until(f, &o.done);
+    assert_int_equal(range_answer(&o)->count, 0);
+}
+
 static void reads_of_a_turn_share_a_round(void **state)
 {
     struct fixture *f = *state;
@@ -741,6 +789,8 @@ int main(void)
         TEST(dropped_writes_answer),
         TEST(writes_time_out),
         TEST(reads_wait_for_their_index),
+        TEST(a_member_alone_reads_at_once),
+        TEST(alone_without_the_barrier_reads_wait),
         TEST(reads_of_a_turn_share_a_round),
         TEST(reads_without_leader_wait_and_retry),
         TEST(large_ranges_are_produced),

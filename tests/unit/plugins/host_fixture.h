@@ -138,6 +138,7 @@ static void host_fixture_open(bool no_threads)
                              .no_threads = no_threads};
     memset(&probe, 0, sizeof(probe));
     probe_plugin.flags = 0;
+    probe_plugin.lanes = 0;
     assert_int_equal(host_new(&o, &hf.host, &e), 0);
     host_register_static(&probe_plugin);
     hf.stopped = false;

@@ -12,6 +12,14 @@ static int thread_setup(void **state)
     return web_setup_on(state, false);
 }
 
+/* The store loop does what is quick. */
+static int lent_setup(void **state)
+{
+    int rv = web_setup_on(state, false);
+    probe_plugin.lanes = KVP_LANE_THREAD | KVP_LANE_LOOP;
+    return rv;
+}
+
 static void assert_settled(int exchanges)
 {
     UNTIL(web.closes == exchanges);
@@ -511,28 +519,29 @@ static void http2_streams_are_served(void **state)
     assert_settled(102);
 }
 
-#define BOTH(test)                                                   \
-    cmocka_unit_test_setup_teardown(test, loop_setup, web_teardown), \
-        cmocka_unit_test_setup_teardown(test, thread_setup, web_teardown)
+#define ALL(test)                                                          \
+    cmocka_unit_test_setup_teardown(test, loop_setup, web_teardown),       \
+        cmocka_unit_test_setup_teardown(test, thread_setup, web_teardown), \
+        cmocka_unit_test_setup_teardown(test, lent_setup, web_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(routes_and_ports_are_checked),
-        BOTH(a_failing_init_leaves_no_routes),
-        BOTH(a_port_that_cannot_open_is_told),
-        BOTH(requests_are_answered_on_both_ports),
-        BOTH(the_request_is_seen_as_it_was_sent),
-        BOTH(finish_without_an_answer_is_500_and_abort_is_seen),
-        BOTH(headers_are_checked_and_a_promised_length_is_kept),
-        BOTH(a_slow_client_makes_writing_busy),
-        BOTH(a_paused_body_slows_the_client_down),
-        BOTH(pausing_again_and_again_loses_nothing),
-        BOTH(too_large_bodies_are_413),
-        BOTH(clients_go_at_any_time),
-        BOTH(a_plugin_ends_in_the_middle),
-        BOTH(pipelined_requests_keep_their_order),
-        BOTH(http2_streams_are_served),
+        ALL(routes_and_ports_are_checked),
+        ALL(a_failing_init_leaves_no_routes),
+        ALL(a_port_that_cannot_open_is_told),
+        ALL(requests_are_answered_on_both_ports),
+        ALL(the_request_is_seen_as_it_was_sent),
+        ALL(finish_without_an_answer_is_500_and_abort_is_seen),
+        ALL(headers_are_checked_and_a_promised_length_is_kept),
+        ALL(a_slow_client_makes_writing_busy),
+        ALL(a_paused_body_slows_the_client_down),
+        ALL(pausing_again_and_again_loses_nothing),
+        ALL(too_large_bodies_are_413),
+        ALL(clients_go_at_any_time),
+        ALL(a_plugin_ends_in_the_middle),
+        ALL(pipelined_requests_keep_their_order),
+        ALL(http2_streams_are_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,13 @@ static int thread_setup(void **state)
     return web_setup_on(state, false);
 }
 
+static int lent_setup(void **state)
+{
+    int rv = web_setup_on(state, false);
+    probe_plugin.lanes = KVP_LANE_THREAD | KVP_LANE_LOOP;
+    return rv;
+}
+
 /* Every third client leaves without reading, every third uploads. */
 static void many_clients_come_and_go(void **state)
 {
@@ -96,7 +103,9 @@ static void the_end_meets_requests_on_their_way(void **state)
     }
 }
 
-#define THREADS(test) cmocka_unit_test_setup_teardown(test, thread_setup, web_teardown)
+#define THREADS(test)                                                  \
+    cmocka_unit_test_setup_teardown(test, thread_setup, web_teardown), \
+        cmocka_unit_test_setup_teardown(test, lent_setup, web_teardown)
 
 int main(void)
 {

@@ -187,13 +187,17 @@ static struct wanted pods(uint32_t verb)
 /* ---- life --------------------------------------------------------------------------------------
  */
 
-static int objects_setup(void **state, bool no_threads)
+static bool on_loop; /* all plugins are */
+
+static int objects_setup(void **state, bool no_threads, uint32_t lanes)
 {
     struct errmsg e = {""};
     memset(&shelf, 0, sizeof(shelf));
     assert_int_equal(fixture_setup(state), 0);
     hf.f = *state;
+    on_loop = no_threads;
     host_fixture_open(no_threads);
+    shelf_plugin.lanes = probe_plugin.lanes = lanes;
     host_register_static(&shelf_plugin);
     assert_int_equal(host_load(hf.host, "static:shelf", &e), 0);
     UNTIL(probe_state() == HOST_READY);
@@ -203,12 +207,18 @@ static int objects_setup(void **state, bool no_threads)
 
 static int loop_setup(void **state)
 {
-    return objects_setup(state, true);
+    return objects_setup(state, true, 0);
 }
 
 static int thread_setup(void **state)
 {
-    return objects_setup(state, false);
+    return objects_setup(state, false, 0);
+}
+
+/* The store loop does what is quick. */
+static int lent_setup(void **state)
+{
+    return objects_setup(state, false, KVP_LANE_THREAD | KVP_LANE_LOOP);
 }
 
 /* ---- answers -----------------------------------------------------------------------------------
@@ -492,7 +502,8 @@ static void events_come_in_order_within_a_bound(void **state)
     }
     UNTIL(asked.events == 1000);
     assert_int_equal(asked.disordered, 0);
-    assert_true(rounds > 1);
+    /* On a thread of its own the asker may keep up: a_stalled_asker_costs_a_bound. */
+    assert_true(rounds > 1 || !on_loop);
     shelf_inside(answer_inside, text("end"));
     UNTIL(asked.done == 1);
     assert_int_equal(asked.outcome, KVP_OK);
@@ -662,28 +673,29 @@ static void everybody_may_while_auth_is_off(void **state)
     assert_int_equal(p.a.accepted, KVP_INVALID);
 }
 
-#define BOTH(test)                                                    \
-    cmocka_unit_test_setup_teardown(test, loop_setup, host_teardown), \
-        cmocka_unit_test_setup_teardown(test, thread_setup, host_teardown)
+#define ALL(test)                                                           \
+    cmocka_unit_test_setup_teardown(test, loop_setup, host_teardown),       \
+        cmocka_unit_test_setup_teardown(test, thread_setup, host_teardown), \
+        cmocka_unit_test_setup_teardown(test, lent_setup, host_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(a_request_is_answered),
-        BOTH(the_best_match_is_asked),
-        BOTH(mistakes_are_refused),
-        BOTH(writes_carry_the_askers_stamp),
-        BOTH(without_a_stamp_nothing_is_written),
-        BOTH(reads_see_what_the_asker_has_seen),
-        BOTH(the_context_ends_with_the_call),
-        BOTH(events_come_in_order_within_a_bound),
+        ALL(a_request_is_answered),
+        ALL(the_best_match_is_asked),
+        ALL(mistakes_are_refused),
+        ALL(writes_carry_the_askers_stamp),
+        ALL(without_a_stamp_nothing_is_written),
+        ALL(reads_see_what_the_asker_has_seen),
+        ALL(the_context_ends_with_the_call),
+        ALL(events_come_in_order_within_a_bound),
         cmocka_unit_test_setup_teardown(a_stalled_asker_costs_a_bound, thread_setup, host_teardown),
-        BOTH(only_watches_have_events),
-        BOTH(a_canceled_request_is_quiet),
-        BOTH(an_ended_term_takes_its_requests_along),
-        BOTH(both_may_end_with_requests_under_way),
-        BOTH(a_provider_may_ask_itself),
-        BOTH(everybody_may_while_auth_is_off),
+        ALL(only_watches_have_events),
+        ALL(a_canceled_request_is_quiet),
+        ALL(an_ended_term_takes_its_requests_along),
+        ALL(both_may_end_with_requests_under_way),
+        ALL(a_provider_may_ask_itself),
+        ALL(everybody_may_while_auth_is_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,7 +198,7 @@ static void ask_many(void *data)
     }
 }
 
-static int setup(void **state)
+static int setup_on(void **state, uint32_t lanes)
 {
     struct errmsg e = {""};
     memset(&shelf, 0, sizeof(shelf));
@@ -207,6 +207,7 @@ static int setup(void **state)
     assert_int_equal(fixture_setup(state), 0);
     hf.f = *state;
     host_fixture_open(false);
+    shelf_plugin.lanes = probe_plugin.lanes = lanes;
     host_register_static(&shelf_plugin);
     assert_int_equal(host_load(hf.host, "static:shelf", &e), 0);
     UNTIL(probe_state() == HOST_READY);
@@ -214,6 +215,17 @@ static int setup(void **state)
     host_role(hf.host, true, hf.f->term);
     UNTIL(probe_state() == HOST_LEADING);
     return 0;
+}
+
+static int thread_setup(void **state)
+{
+    return setup_on(state, 0);
+}
+
+/* The store loop does what is quick. */
+static int lent_setup(void **state)
+{
+    return setup_on(state, KVP_LANE_THREAD | KVP_LANE_LOOP);
 }
 
 static void each_request_is_answered_or_canceled_once(void **state)
@@ -258,13 +270,16 @@ static void both_plugins_end_in_the_middle(void **state)
     assert_int_equal(probe.finis, 1);
 }
 
+#define THREADS(test)                                                   \
+    cmocka_unit_test_setup_teardown(test, thread_setup, host_teardown), \
+        cmocka_unit_test_setup_teardown(test, lent_setup, host_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(each_request_is_answered_or_canceled_once, setup,
-                                        host_teardown),
-        cmocka_unit_test_setup_teardown(the_end_meets_requests_everywhere, setup, host_teardown),
-        cmocka_unit_test_setup_teardown(both_plugins_end_in_the_middle, setup, host_teardown),
+        THREADS(each_request_is_answered_or_canceled_once),
+        THREADS(the_end_meets_requests_everywhere),
+        THREADS(both_plugins_end_in_the_middle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

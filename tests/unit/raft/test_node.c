@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "proto/batch.h"
 #include "raft/configuration.h"
+#include "raft/node_impl.h"
 #include "tests/lib/raft_cluster.h"
 
 static struct raft_cluster c;
@@ -480,6 +481,30 @@ static void single_member_reads_at_once(void **state)
     assert_int_equal(sim_net_sent(c.net), 0);
 }
 
+/* From the committed barrier on, until an entry that changes the members is appended. */
+static void single_member_decides_alone(void **state)
+{
+    start(1, 1, 22);
+    struct node *n = c.members[0].node;
+    assert_int_equal(node_leader_ready(n), node_decides_alone(n));
+    put();
+    assert_true(node_decides_alone(n));
+    c.members[0].disk_stuck = true;
+    raft_cluster_run(&c, 100);
+    assert_true(node_decides_alone(n)); /* what is not durable was not acknowledged */
+    c.members[0].disk_stuck = false;
+}
+
+static void of_three_nobody_decides_alone(void **state)
+{
+    start(3, 3, 23);
+    put();
+    converge();
+    for (unsigned i = 0; i < 3; i++) {
+        assert_false(node_decides_alone(c.members[i].node));
+    }
+}
+
 /* Reads of one turn share a round; one made after it was sent waits for the next. */
 static void reads_share_a_round(void **state)
 {
@@ -631,6 +656,36 @@ static int kind_of(uint64_t at, uint64_t id)
         }
     }
     return -1;
+}
+
+/* The first entry that makes another voter ends it, before that entry is durable anywhere. */
+static void whoever_adds_a_voter_decides_alone_no_more(void **state)
+{
+    struct test_change t;
+    start(2, 1, 36);
+    put();
+    raft_cluster_up(&c, 2);
+    struct node *n = leader_node();
+    assert_true(node_decides_alone(n));
+    assert_int_equal(add(2, NODE_LEARNER), 0);
+    assert_true(node_decides_alone(n)); /* a learner does not vote */
+    converge();
+    change_start(&t);
+    node_promote(n, &t.req, 2);
+    assert_int_equal(change_wait(&t), 0);
+    assert_false(node_decides_alone(n));
+    assert_int_equal(drop(2), 0);
+    assert_true(node_decides_alone(n));
+    struct node_member m = {
+        .id = 2, .address = raft_cluster_member(&c, 2)->address, .kind = NODE_VOTER};
+    change_start(&t);
+    node_add(n, &t.req, &m);
+    for (unsigned i = 0; i < 2000 && !t.done; i++) {
+        raft_cluster_run(&c, 1);
+        bool two = configuration_voters(&n->raft.configuration) == 2;
+        assert_false(two && node_decides_alone(n));
+    }
+    assert_false(node_decides_alone(n));
 }
 
 /* One member grows to three, learner by learner, and shrinks again. */
@@ -1044,6 +1099,9 @@ int main(void)
         cmocka_unit_test_teardown(leader_with_a_stuck_disk_hands_over, teardown),
         cmocka_unit_test_teardown(single_member_waits_for_a_stuck_disk, teardown),
         cmocka_unit_test_teardown(single_member_reads_at_once, teardown),
+        cmocka_unit_test_teardown(single_member_decides_alone, teardown),
+        cmocka_unit_test_teardown(of_three_nobody_decides_alone, teardown),
+        cmocka_unit_test_teardown(whoever_adds_a_voter_decides_alone_no_more, teardown),
         cmocka_unit_test_teardown(reads_share_a_round, teardown),
         cmocka_unit_test_teardown(reads_are_refused_where_they_must_be, teardown),
         cmocka_unit_test_teardown(reads_survive_lost_frames, teardown),
