@@ -17,7 +17,8 @@
 #include "base/err.h"
 #include "plugins/apiserver/apiserver.h"
 
-#define PKI_ROW "/registry/kvd.io/pki"
+#define PKI_ROW    "/registry/kvd.io/pki"
+#define PKI_AGREED "shared" /* the file with the hash of what all agreed on */
 
 /* All PEM. */
 struct pki_set {
@@ -49,6 +50,16 @@ int pki_set_load(struct pki_set *s, const struct pki_plan *p, struct errmsg *e);
 /* Makes what is missing or does not fit any more. now: seconds since 1970. 0, or an error with the
  * sentence. */
 int pki_set_make(struct pki_set *s, const struct pki_plan *p, int64_t now, struct errmsg *e);
+/* Writes the files whose content differs, and the kubeconfig when the url is known; each is whole
+ * or as it was. agreed: is remembered behind them, unless empty. flush: what is there is on the
+ * disk, too. 0 or ERR_IO. */
+int pki_set_store(const struct pki_set *s, const struct pki_plan *p, struct slice agreed,
+                  bool flush, struct errmsg *e);
+
+/* ---- pki_bundle.c: what is shared; reads a file; any thread ---- */
+/* As one text; false: out of memory. And back: false: it is none. */
+bool pki_set_bundle(const struct pki_set *s, struct buf *out);
+bool pki_set_unbundle(struct pki_set *s, struct slice text);
 /* Whether what is shared was replaced on this disk since all members agreed on `row`: then this
  * one has something new to say. agreed: as pki_set_agreed. */
 bool pki_set_is_replaced(const struct pki_set *s, struct slice agreed, struct slice row);
@@ -56,14 +67,6 @@ bool pki_set_is_replaced(const struct pki_set *s, struct slice agreed, struct sl
  * that of a bundle. False: out of memory. */
 bool pki_set_load_agreed(const struct pki_plan *p, struct buf *out);
 bool pki_set_agreed(struct slice bundle, struct buf *out);
-/* Writes the files whose content differs, and the kubeconfig when the url is known; each is whole
- * or as it was. agreed: is remembered behind them, unless empty. flush: what is there is on the
- * disk, too. 0 or ERR_IO. */
-int pki_set_store(const struct pki_set *s, const struct pki_plan *p, struct slice agreed,
-                  bool flush, struct errmsg *e);
-/* What is shared, as one text; false: out of memory. And back: false: it is none. */
-bool pki_set_bundle(const struct pki_set *s, struct buf *out);
-bool pki_set_unbundle(struct pki_set *s, struct slice text);
 
 /* ---- pki.c: of the plugin ---- */
 struct pki;

@@ -42,6 +42,8 @@ struct update {
 struct update *update_new(struct exchange *ex);
 /* Which kind of patch a PATCH has. False: answered. */
 bool update_read_patch(struct update *u);
+/* Whether a few words of it may make much: each copy of a JSON patch may double what is there. */
+bool update_patch_grows(const struct update *u);
 /* Applies the patch of the request to an object of any type. False: answered. */
 bool update_patch(struct update *u, const struct object *old, struct object *new);
 /* Names in a body are those of the path. False: answered. */

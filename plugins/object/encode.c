@@ -18,12 +18,22 @@ static const bool encode_plain[256] = {
     ['='] = true,  ['?' ... '['] = true, [']' ... 0x7f] = true,
 };
 
+/* As buf_append_byte, which is called for every second thing that is written. */
+static inline void encode_byte(struct buf *out, uint8_t byte)
+{
+    if (out->len < out->cap && !out->failed) {
+        out->data[out->len++] = byte;
+    } else {
+        buf_append_byte(out, byte);
+    }
+}
+
 static void encode_escape(uint8_t c, struct buf *out)
 {
     static const char *const names[] = {"\\b", "\\t", "\\n", NULL, "\\f", "\\r"};
     if (c == '"' || c == '\\') {
-        buf_append_byte(out, '\\');
-        buf_append_byte(out, c);
+        encode_byte(out, '\\');
+        encode_byte(out, c);
     } else if (c >= 8 && c <= 13 && names[c - 8] != NULL) {
         buf_append_str(out, names[c - 8]);
     } else {
@@ -71,7 +81,7 @@ void encode_text(struct slice text, struct buf *out)
         }
         at += n;
     }
-    buf_append_byte(out, '"');
+    encode_byte(out, '"');
 }
 
 /* The shortest digits that read back the same; an exponent only far from one, as Go has it. */
@@ -113,9 +123,9 @@ static void encode_time(int64_t v, bool micros, struct buf *out)
 {
     char text[INSTANT_TEXT_BYTES_MAX];
     size_t n = micros ? instant_print_micros(v, text) : instant_print(v, text);
-    buf_append_byte(out, '"');
+    encode_byte(out, '"');
     buf_append(out, text, n);
-    buf_append_byte(out, '"');
+    encode_byte(out, '"');
 }
 
 static void encode_message(const struct schema_type *t, const struct value *v, struct buf *out);
@@ -123,14 +133,14 @@ static void encode_any(const struct value *v, struct buf *out);
 
 static void encode_texts(const struct value *list, struct buf *out)
 {
-    buf_append_byte(out, '[');
+    encode_byte(out, '[');
     for (size_t i = 0; i < value_len(list); i++) {
         if (i > 0) {
-            buf_append_byte(out, ',');
+            encode_byte(out, ',');
         }
         encode_text(value_slice(&list->items[i]), out);
     }
-    buf_append_byte(out, ']');
+    encode_byte(out, ']');
 }
 
 static void encode_one(const struct schema_field *f, const struct value *v, struct buf *out)
@@ -179,7 +189,7 @@ static void encode_unset(const struct schema_field *f, struct buf *out)
     case SCHEMA_INT64:
     case SCHEMA_DOUBLE:
     case SCHEMA_INT_OR_TEXT:
-        buf_append_byte(out, '0');
+        encode_byte(out, '0');
         return;
     case SCHEMA_MESSAGE:
         encode_message(schema_field_type(f), NULL, out);
@@ -201,18 +211,18 @@ void encode_field(const struct schema_field *f, const struct value *v, struct bu
         return;
     }
     bool map = f->shape == SCHEMA_MAP;
-    buf_append_byte(out, map ? '{' : '[');
+    encode_byte(out, map ? '{' : '[');
     for (size_t i = 0; i < value_len(v); i++) {
         if (i > 0) {
-            buf_append_byte(out, ',');
+            encode_byte(out, ',');
         }
         if (map) {
             encode_text(value_map_key(v, i), out);
-            buf_append_byte(out, ':');
+            encode_byte(out, ':');
         }
         encode_one(f, map ? value_map_at(v, i) : &v->items[i], out);
     }
-    buf_append_byte(out, map ? '}' : ']');
+    encode_byte(out, map ? '}' : ']');
 }
 
 /* Whether an unset or given value is shown. */
@@ -237,7 +247,7 @@ static void encode_message(const struct schema_type *t, const struct value *v, s
     size_t at = 0;
     size_t n = value_len(v);
     bool comma = false;
-    buf_append_byte(out, '{');
+    encode_byte(out, '{');
     for (unsigned i = 0; i < t->field_count; i++) {
         const struct schema_field *f = fields + i;
         const struct value *member = NULL;
@@ -263,7 +273,7 @@ static void encode_message(const struct schema_type *t, const struct value *v, s
         comma = true;
         encode_field(f, member, out);
     }
-    buf_append_byte(out, '}');
+    encode_byte(out, '}');
 }
 
 /* A value that needs no schema. */
@@ -297,18 +307,18 @@ static void encode_any(const struct value *v, struct buf *out)
         break;
     }
     bool map = v->kind == VALUE_MAP;
-    buf_append_byte(out, map ? '{' : '[');
+    encode_byte(out, map ? '{' : '[');
     for (size_t i = 0; i < v->len; i++) {
         if (i > 0) {
-            buf_append_byte(out, ',');
+            encode_byte(out, ',');
         }
         if (map) {
             encode_text(value_map_key(v, i), out);
-            buf_append_byte(out, ':');
+            encode_byte(out, ':');
         }
         encode_any(map ? value_map_at(v, i) : &v->items[i], out);
     }
-    buf_append_byte(out, map ? '}' : ']');
+    encode_byte(out, map ? '}' : ']');
 }
 
 void encode_json(const struct schema_type *t, const struct value *v, struct buf *out)

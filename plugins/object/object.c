@@ -133,6 +133,11 @@ static int object_walk(struct object_place *at, const char *path, struct arena *
 
 struct value *value_at(const struct schema_type *t, const struct value *m, const char *path)
 {
+    size_t n = strcspn(path, ".[");
+    if (n > 0 && path[n] == 0 && t != NULL) { /* of one step, as most are */
+        const struct schema_field *f = schema_find(t, slice_of(path, n));
+        return f == NULL ? NULL : value_member(m, (unsigned)(f - schema_fields(t)));
+    }
     struct object_place at = {.value = (struct value *)(uintptr_t)m, .type = t};
     return object_walk(&at, path, NULL) == 0 ? at.value : NULL;
 }
