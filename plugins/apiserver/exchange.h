@@ -92,13 +92,13 @@ void exchange_answer(struct exchange *ex, int code, const char *content_type, st
 void exchange_json(struct exchange *ex, int code, struct slice body);
 void exchange_fail(struct exchange *ex, struct status s);
 void exchange_no_memory(struct exchange *ex);
-/* A part of the request was read with this result: 0, ERR_NOMEM, or another error, of which e says
- * what is wrong. False: answered. */
-bool exchange_understands(struct exchange *ex, int rc, const struct errmsg *e);
 /* Nothing is there: 404 as text for HTTP clients. */
 void exchange_no_path(struct exchange *ex);
 /* A header of its own for the answer to come; the text is copied, and cut when it is long. */
 void exchange_warn(struct exchange *ex, struct slice text);
+/* A part of the request was read with this result: 0, ERR_NOMEM, or another error, of which e says
+ * what is wrong. False: answered. */
+bool exchange_understands(struct exchange *ex, int rc, const struct errmsg *e);
 
 /* Streams: the header now, then bytes appended to out and exchange_pump, until exchange_end. */
 void exchange_stream(struct exchange *ex, const char *content_type);

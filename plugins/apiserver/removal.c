@@ -248,7 +248,6 @@ static void remove_apply(struct removal *rm, const struct kvp_row *row)
         rm->done(rm, false, revision);
         return;
     }
-    rm->allocation.memory = rm->memory;
     if (rm->gone && !service_allocate(ex, &rm->allocation, NULL, &rm->object)) {
         return;
     }

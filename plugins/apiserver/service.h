@@ -28,7 +28,6 @@ int service_complete(const struct service_ranges *r, struct object *o, struct ca
 /* What one write takes and gives back. */
 struct allocation {
     struct claims claims;
-    struct arena *memory; /* of claims; NULL = the exchange's */
     struct pool addresses, ports;
     unsigned tries;
     struct exchange *ex;
@@ -38,8 +37,8 @@ struct allocation {
 };
 
 /* After validation: picks what is missing in new and lists the claims that lead from old (NULL:
- * created) to new (NULL: removed). a is zeroed but for memory at the first try. False: answered,
- * with 422 for what was asked for and cannot be had. */
+ * created) to new (NULL: removed). a is zeroed at the first try. False: answered, with 422 for what
+ * was asked for and cannot be had. */
 bool service_allocate(struct exchange *ex, struct allocation *a, struct object *new,
                       const struct object *old);
 /* After COMMIT_TAKEN: `then` is called when all of it may be tried again, else it is answered. o is
