@@ -137,6 +137,9 @@ bool exchange_understands(struct exchange *ex, int rc, const struct errmsg *e);
 void exchange_no_path(struct exchange *ex);
 /* A header of its own for the answer to come; the text is copied, and cut when it is long. */
 void exchange_warn(struct exchange *ex, struct slice text);
+/* A part of the request was read with this result: 0, ERR_NOMEM, or another error, of which e says
+ * what is wrong. False: answered. */
+bool exchange_understands(struct exchange *ex, int rc, const struct errmsg *e);
 
 /* Streams: the header now, then bytes appended to out and exchange_pump, until exchange_end. */
 void exchange_stream(struct exchange *ex, const char *content_type);

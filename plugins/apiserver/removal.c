@@ -244,7 +244,6 @@ static void remove_changed(void *data)
         rm->done(rm, false, rm->revision);
         return;
     }
-    rm->allocation.memory = rm->memory;
     if (rm->gone && !service_allocate(ex, &rm->allocation, NULL, &rm->object)) {
         return;
     }

@@ -365,7 +365,8 @@ bool service_allocate(struct exchange *ex, struct allocation *a, struct object *
         return true;
     }
     pick_open(ex, a);
-    struct arena *memory = a->memory != NULL ? a->memory : &ex->arena;
+    /* Of many that are removed one after the other each has an arena of its own. */
+    struct arena *memory = new == NULL ? old->arena : &ex->arena;
     int rc = new == NULL ? 0 : claim_all(a, memory, new, CLAIM_TAKE);
     rc = rc == 0 && old != NULL ? claim_all(a, memory, old, CLAIM_GIVE_BACK) : rc;
     rc = rc == 0 && new != NULL ? pick_missing(ex, a, new) : rc;

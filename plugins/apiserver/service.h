@@ -28,7 +28,6 @@ int service_complete(const struct service_ranges *r, struct object *o, struct ca
 /* What one write takes and gives back. */
 struct allocation {
     struct claims claims;
-    struct arena *memory; /* of claims; NULL = the exchange's */
     struct pool addresses, ports;
     unsigned tries;
     struct exchange *ex;

@@ -22,7 +22,9 @@ bool lane_ask_helper(struct lane *l)
         return false;
     }
     l->waking = true;
-    list_push_back(&helper->to_help, &l->help_link);
+    if (list_empty(&l->help_link)) { /* else it is there still: its thread came first */
+        list_push_back(&helper->to_help, &l->help_link);
+    }
     helper->driver->wake(helper);
     return true;
 }
