@@ -44,7 +44,6 @@ struct slice service_owner(const struct object *o, struct arena *a)
 
 void allocation_init(struct allocation *a)
 {
-    a->memory = NULL;
     struct claims *c = &a->claims; /* whose items are kilobytes that nearly nobody needs */
     c->count = 0;
     a->addresses = (struct pool){0};
