@@ -93,21 +93,6 @@ static void update_write(struct update *u)
     }
 }
 
-bool update_check_uid(struct exchange *ex, struct slice uid, const struct object *old)
-{
-    struct status_about about = request_about(&ex->request);
-    struct slice now = object_text(old, "metadata.uid");
-    if (uid.len == 0 || slice_eq(uid, now)) {
-        return true;
-    }
-    exchange_fail(ex, status_conflict(&ex->arena, &about,
-                                      "Precondition failed: UID in precondition: %.*s, UID in "
-                                      "object meta: %.*s",
-                                      (int)uid.len, (const char *)uid.data, (int)now.len,
-                                      (const char *)now.data));
-    return false;
-}
-
 bool update_check(struct update *u, const struct object *old, struct object *new)
 {
     struct exchange *ex = u->ex;
