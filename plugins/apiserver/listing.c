@@ -5,9 +5,9 @@
 #include "plugins/apiserver/stored.h"
 #include "plugins/apiserver/waiting.h"
 
-/* Rows of one page at most, and of a first one that is decoded, which takes time. The pages after
- * the first have so many rows that they are about so large: while one is being sent the next is
- * read and printed, and all of that is to stay in a processor's cache. */
+/* Rows of one page at most, and of the first one, when nobody knows yet how large they are. The
+ * pages after it have so many rows that they are about so large: decoding takes time; and while one
+ * is being sent the next is read and printed, all of which is to stay in a processor's cache. */
 #define LISTING_PAGE_ROWS     500
 #define LISTING_FIRST_ROWS    100
 #define LISTING_DECODED_BYTES (128u * 1024u)
@@ -104,8 +104,7 @@ bool listing_init(struct listing *l, struct exchange *ex, const struct selection
 {
     const struct request *r = &ex->request;
     bool namespaced = (r->kind->rules & SCHEMA_RULE_NAMESPACED) != 0;
-    *l = (struct listing){.ex = ex, .selection = s};
-    l->page_rows = listing_decodes(l) ? LISTING_FIRST_ROWS : LISTING_PAGE_ROWS;
+    *l = (struct listing){.ex = ex, .selection = s, .page_rows = LISTING_FIRST_ROWS};
     buf_init(&l->prefix);
     buf_init(&l->from);
     arena_init(&l->scratch, 0);

@@ -5,7 +5,7 @@
 
 #define CMS   "/api/v1/namespaces/default/configmaps"
 #define SEEDS 10
-#define MANY  1234 /* three pages */
+#define MANY  1234 /* four pages */
 
 /* Objects of at least so many bytes. */
 static void fill_wide(int count, int bytes)
