@@ -130,8 +130,9 @@
 /* HTTP/1.1: bytes of following requests kept while one is answered, idle time. */
 #define RPC_HTTP1_PIPELINE_BYTES_MAX (16u * 1024u)
 #define RPC_HTTP1_IDLE_MS            120000u
-/* A plain HTTP answer of which the peer takes nothing for this long is broken off (a server's
- * option; this is the default). gRPC streams are not: etcd has no such limit. */
+/* A plain HTTP answer is broken off when the peer has not taken what the system was given of it (at
+ * most 64 KiB) after this long (a server's option; this is the default). gRPC streams are not: etcd
+ * has no such limit. */
 #define RPC_HTTP_ANSWER_IDLE_MS 60000u
 /* Log lines about refused connections, per second. */
 #define RPC_REFUSALS_LOGGED_PER_SECOND 1u

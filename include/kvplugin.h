@@ -218,7 +218,8 @@ struct kvp_option {
 #define KVP_LANE_LOOP   2u /* the store loop: for plugins that do next to nothing per callback */
 /* Both: a thread, and what is certainly quick (requests, answers and events of at most 16 KiB, one
  * by one) on the store loop while the thread sleeps: waking it would cost more. For plugins whose
- * callbacks for those take well under a millisecond. */
+ * callbacks for those take well under a millisecond: one that does not come back stops the store
+ * loop, and nobody is left to say so. */
 
 struct kvp_plugin {
     uint32_t size;

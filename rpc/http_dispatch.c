@@ -94,6 +94,9 @@ static struct router_entry *http_find_route(struct http_request *req)
         http_router_find(&req->server->router, req->path, req->method, &allow);
     if (entry == NULL && allow.len > 0) {
         http_refuse_method(req, &allow);
+    } else if (entry == NULL && req->server->stopping) {
+        /* Its routes are going: what they lead to may well exist. */
+        http_respond_error(req, 503, "the server is shutting down", NULL);
     } else if (entry == NULL) {
         http_respond_error(req, 404, "404 page not found", NULL);
     }

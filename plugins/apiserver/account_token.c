@@ -336,6 +336,6 @@ void sub_token(struct exchange *ex)
     }
     if (body_check_options(ex, "CreateOptions")) {
         ex->op = t;
-        exchange_work(ex, ex->body.len, token_decode, token_decoded, ex);
+        exchange_work(ex, body_bytes(ex), token_decode, token_decoded, ex);
     }
 }

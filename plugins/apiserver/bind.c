@@ -138,7 +138,7 @@ void sub_bind(struct exchange *ex)
 {
     struct update *u = update_new(ex);
     if (u != NULL && body_check_options(ex, "CreateOptions")) {
-        exchange_work(ex, ex->body.len, bind_decode, bind_decoded, u);
+        exchange_work(ex, body_bytes(ex), bind_decode, bind_decoded, u);
     }
 }
 
@@ -163,6 +163,6 @@ void sub_bind_legacy(struct exchange *ex)
 {
     struct update *u = update_new(ex);
     if (u != NULL && body_check_options(ex, "CreateOptions")) {
-        exchange_work(ex, ex->body.len, bind_decode, bind_legacy_decoded, u);
+        exchange_work(ex, body_bytes(ex), bind_decode, bind_legacy_decoded, u);
     }
 }

@@ -145,6 +145,13 @@ static bool body_is_protobuf(const struct exchange *ex)
     return ex->body.len > 0 && media_body(ex->content_type) == MEDIA_BODY_PROTOBUF;
 }
 
+size_t body_bytes(const struct exchange *ex)
+{
+    const struct buf *b = &ex->body;
+    bool yaml = b->len > 0 && media_body(ex->content_type) == MEDIA_BODY_YAML;
+    return yaml && memchr(b->data, '*', b->len) != NULL ? SIZE_MAX : b->len;
+}
+
 size_t body_translate_bytes(const struct exchange *ex)
 {
     return body_is_protobuf(ex) ? ex->body.len * BODY_PROTOBUF_GROWTH : 0;

@@ -10,6 +10,8 @@
 bool body_translate(struct exchange *ex);
 /* For exchange_work: how large the work of it is. */
 size_t body_translate_bytes(const struct exchange *ex);
+/* The same of decoding it: its length; of YAML that repeats parts of itself anything. */
+size_t body_bytes(const struct exchange *ex);
 /* Decodes the body as an object of the request's kind, JSON or YAML, as strict as fieldValidation
  * says, and puts it into the request's namespace. False: the answer has been given. */
 bool body_decode(struct exchange *ex, struct object *out);

@@ -413,7 +413,7 @@ static void create_begin(struct exchange *ex, const struct object *o)
     memset(c, 0, offsetof(struct create, allocation));
     allocation_init(&c->allocation);
     c->ex = ex;
-    c->bytes = ex->body.len;
+    c->bytes = body_bytes(ex);
     c->decoded = o != NULL;
     if (o != NULL) {
         c->object = *o;

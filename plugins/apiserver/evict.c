@@ -62,6 +62,6 @@ void sub_evict(struct exchange *ex)
         exchange_no_memory(ex);
     } else if (body_check_options(ex, "CreateOptions")) {
         v->removal.ex = ex;
-        exchange_work(ex, ex->body.len, evict_decode, evict_decoded, v);
+        exchange_work(ex, body_bytes(ex), evict_decode, evict_decoded, v);
     }
 }

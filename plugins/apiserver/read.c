@@ -89,10 +89,11 @@ void verb_get(struct exchange *ex)
 struct list {
     struct listing listing;
     struct selection selection;
-    struct buf items; /* not handed on yet */
-    bool some;        /* an item was printed */
-    bool streams;     /* the answer has begun */
-    bool waits;       /* for the client to take what it was given */
+    struct buf items;  /* not handed on yet */
+    bool some;         /* an item was printed */
+    bool streams;      /* the answer has begun */
+    bool waits;        /* for the client to take what it was given */
+    int64_t remaining; /* rows behind it; -1 = not told */
 };
 
 #define LIST_ROW_MORE_BYTES 32u
@@ -226,14 +227,14 @@ static void list_end(struct list *l)
     }
 }
 
-/* remaining: rows behind this page; -1 = not told. */
-static void list_answer(struct listing *walk, int64_t remaining)
+/* Of what was printed. */
+static bool list_answer_step(struct exchange *ex, void *data)
 {
-    struct list *l = walk->data;
-    struct exchange *ex = walk->ex;
+    struct list *l = data;
+    struct listing *walk = &l->listing;
     struct buf out;
     buf_init(&out);
-    list_head(walk, remaining, &out);
+    list_head(walk, l->remaining, &out);
     buf_append_slice(&out, buf_slice(&l->items));
     shape_list_end(&out);
     if (out.failed || l->items.failed) {
@@ -243,7 +244,24 @@ static void list_answer(struct listing *walk, int64_t remaining)
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);
-    listing_close(&l->listing);
+    listing_close(walk);
+    return false;
+}
+
+static void list_answered(void *data)
+{
+}
+
+/* remaining: rows behind this page; -1 = not told. A large answer is put together, and laid out for
+ * people, away from the lane. */
+static void list_answer(struct listing *walk, int64_t remaining)
+{
+    struct list *l = walk->data;
+    struct exchange *ex = walk->ex;
+    l->remaining = remaining;
+    ex->op = l;
+    ex->gone = list_gone; /* also at the end, should the step never run */
+    exchange_work(ex, l->items.len, list_answer_step, list_answered, l);
 }
 
 static void list_counted(void *data, const struct kvp_result *r, const struct kvp_rows *rows)

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "plugins/apiserver/answer.h"
+#include "plugins/apiserver/body.h"
 #include "plugins/apiserver/listing.h"
 #include "plugins/apiserver/removal.h"
 #include "plugins/apiserver/stored.h"
@@ -54,7 +55,7 @@ void verb_delete(struct exchange *ex)
         return;
     }
     rm->ex = ex;
-    exchange_work(ex, ex->body.len, delete_read_options, delete_run, rm);
+    exchange_work(ex, body_bytes(ex), delete_read_options, delete_run, rm);
 }
 
 /* ---- deletecollection ---------------------------------------------------------------------- */
@@ -126,9 +127,9 @@ static void collection_removed(struct removal *rm, bool missing, int64_t revisio
     collection_next(rm->data);
 }
 
-static void collection_answer(struct collection *c)
+static bool collection_answer_step(struct exchange *ex, void *data)
 {
-    struct exchange *ex = c->removal.ex;
+    struct collection *c = data;
     const struct schema_type *type = ex->request.type;
     struct slice version = object_api_version(type, &ex->arena);
     struct buf out;
@@ -147,6 +148,16 @@ static void collection_answer(struct collection *c)
         exchange_json(ex, 200, buf_slice(&out));
     }
     buf_close(&out);
+    return false;
+}
+
+static void collection_answered(void *data)
+{
+}
+
+static void collection_answer(struct collection *c)
+{
+    exchange_work(c->removal.ex, c->items.len, collection_answer_step, collection_answered, c);
 }
 
 static void collection_next(struct collection *c)
@@ -200,6 +211,6 @@ void verb_delete_collection(struct exchange *ex)
     if (c == NULL) {
         exchange_no_memory(ex);
     } else {
-        exchange_work(ex, ex->body.len, collection_read_options, collection_run, c);
+        exchange_work(ex, body_bytes(ex), collection_read_options, collection_run, c);
     }
 }

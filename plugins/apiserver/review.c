@@ -283,7 +283,7 @@ bool review_answer(struct exchange *ex)
             v->ex = ex;
             v->answer = reviews[i].answer;
             causes_init(&v->causes, &ex->arena);
-            exchange_work(ex, ex->body.len, review_decode, review_decoded, v);
+            exchange_work(ex, body_bytes(ex), review_decode, review_decoded, v);
         }
         return true;
     }

@@ -149,6 +149,6 @@ void sub_scale(struct exchange *ex)
     if (patch) {
         update_run(u);
     } else {
-        exchange_work(ex, ex->body.len, scale_decode, update_go, u);
+        exchange_work(ex, body_bytes(ex), scale_decode, update_go, u);
     }
 }

@@ -316,7 +316,7 @@ static void update_apply(struct update *u, const struct kvp_row *row)
     u->stored = arena_dup(&ex->arena, slice_of_kvp(row->value));
     u->revision = row->mod_revision;
     u->seconds = (int64_t)(ex->api->host->wall_us(ex->api->ctx) / 1000000u);
-    u->large = ex->body.len > EXCHANGE_INLINE_BYTES_MAX ||
+    u->large = body_bytes(ex) > EXCHANGE_INLINE_BYTES_MAX ||
                u->stored.len > EXCHANGE_INLINE_BYTES_MAX || update_patch_grows(u);
     if (u->stored.data == NULL) {
         exchange_no_memory(ex);
@@ -398,6 +398,6 @@ void verb_update(struct exchange *ex)
     if (patch) {
         update_run(u);
     } else {
-        exchange_work(ex, ex->body.len, verb_update_decode, update_go, u);
+        exchange_work(ex, body_bytes(ex), verb_update_decode, update_go, u);
     }
 }

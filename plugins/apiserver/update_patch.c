@@ -27,12 +27,14 @@ bool update_read_patch(struct update *u)
     }
 }
 
+/* A copy may double the object each time; its name may be written with escapes. */
 bool update_patch_grows(const struct update *u)
 {
     static const char copy[] = "copy";
     const struct buf *b = &u->ex->body;
     return u->patch && u->patch_kind == PATCH_JSON && b->len > 0 &&
-           memmem(b->data, b->len, copy, sizeof copy - 1) != NULL;
+           (memmem(b->data, b->len, copy, sizeof copy - 1) != NULL ||
+            memchr(b->data, '\\', b->len) != NULL);
 }
 
 /* What a patch that fails means. */

@@ -3,7 +3,8 @@
  * Home looks at every instance once per PLUGIN_HANG_LOOK_MS. It can do nothing about such a
  * callback, code cannot be taken away from a thread; it can say what is going on, keep operators'
  * requests from waiting for it, and remember it in the breadcrumb if the process is killed for it.
- * A plugin on the store loop cannot be watched this way: nobody looks while it is in a callback. */
+ * A plugin on the store loop cannot be watched this way, nor what the store loop does for a lent
+ * lane (lane_lend.c): nobody looks while it is in a callback. */
 #include "plugins/host/change.h"
 #include "plugins/host/host_impl.h"
 

@@ -104,6 +104,7 @@ struct kvp_http {
     struct list link;         /* instance.web_exchanges */
     struct list pending;      /* of web_out, not yet taken by the connection */
     size_t body_bytes;        /* so far */
+    size_t said_bytes;        /* of answers, so far */
     bool begun;
     bool complete; /* given to the lane with `closed` */
     bool settled;  /* likewise: the lane's last word has arrived */

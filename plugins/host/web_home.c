@@ -29,7 +29,9 @@ void web_over(struct kvp_http *x, bool complete, bool settled)
     x->instance->web_exchange_count--;
     atomic_store(&x->gone, true);
     x->closed.run = web_on_closed;
-    if (settled) {
+    if (x->body_bytes + x->said_bytes > LANE_QUICK_BYTES_MAX) {
+        lane_post(&x->instance->lane, &x->closed); /* there may be much to free */
+    } else if (settled) {
         host_post_quietly(x->instance->host, &x->instance->lane, &x->closed);
     } else {
         lane_post_quick(&x->instance->lane, &x->closed);
@@ -118,6 +120,7 @@ void web_on_out(struct lane_msg *m)
         web_out_free(o);
         return;
     }
+    x->said_bytes += o->bytes;
     list_push_back(&x->pending, &o->link);
     if (o->abort) {
         http_abort(x->req);

@@ -95,7 +95,7 @@ static int scan_escape(struct scan *s, uint8_t **to)
         return scan_refuse(s, "in string escape code");
     }
     s->p++;
-    uint32_t code;
+    uint32_t code = 0;
     int rc = scan_hex(s, &code);
     if (rc != 0) {
         return rc;
