@@ -433,6 +433,45 @@ static void every_step_of_something_large_is_away(void **state)
     buf_close(&body);
 }
 
+/* The length of a body does not tell what it becomes, nor a small page what is printed of it. */
+static void what_small_requests_make_large_is_away(void **state)
+{
+    struct told t = ask_api("POST", CONFIGMAPS, "application/yaml",
+                            slice_str("metadata: {name: a}\ndata: {a: &x one, b: *x}\n"));
+    assert_int_equal(t.status, 201);
+    assert_non_null(strstr((char *)t.body.data, "\"b\":\"one\""));
+    buf_close(&t.body);
+    assert_true(between.offloads >= 3);
+    int before = between.offloads;
+    t = ask_api("PATCH", CONFIGMAPS "/a", "application/json-patch+json",
+                slice_str("[{\"op\":\"\\u0063opy\",\"from\":\"/data/a\",\"path\":\"/data/c\"}]"));
+    assert_int_equal(t.status, 200);
+    assert_non_null(strstr((char *)t.body.data, "\"c\":\"one\""));
+    buf_close(&t.body);
+    assert_true(between.offloads > before);
+    struct buf body =
+        filled("{\"metadata\":{\"generateName\":\"b-\"},\"data\":{\"k\":\"@\"}}", 16000);
+    for (int i = 0; i < 6; i++) {
+        t = ask_api("POST", CONFIGMAPS, "application/json", buf_slice(&body));
+        assert_int_equal(t.status, 201);
+        buf_close(&t.body);
+    }
+    buf_close(&body);
+    before = between.offloads;
+    t = ask_api("GET", CONFIGMAPS "?limit=4&pretty=1", "application/json", slice_str(""));
+    assert_int_equal(t.status, 200);
+    assert_non_null(strstr((char *)t.body.data, "\"remainingItemCount\": 3"));
+    buf_close(&t.body);
+    assert_int_equal(between.offloads, before + 1);
+    t = ask_api("DELETE", CONFIGMAPS, "application/json", slice_str(""));
+    assert_int_equal(t.status, 200);
+    buf_close(&t.body);
+    assert_true(between.offloads > before + 1);
+    t = ask_api("GET", CONFIGMAPS, "application/json", slice_str(""));
+    assert_non_null(strstr((char *)t.body.data, "\"items\":[]"));
+    buf_close(&t.body);
+}
+
 static void a_client_may_leave_meanwhile(void **state)
 {
     struct peer p;
@@ -563,13 +602,10 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, open_api, close_api)
     const struct CMUnitTest tests[] = {
-        T(large_bodies_are_answered_as_small_ones),
-        T(every_step_of_something_large_is_away),
-        T(a_client_may_leave_meanwhile),
-        T(a_client_of_a_collection_may_leave),
-        T(a_deadline_does_not_wait_for_work),
-        T(work_that_is_not_taken_is_told),
-        T(memory_may_fail_in_a_step),
+        T(large_bodies_are_answered_as_small_ones), T(every_step_of_something_large_is_away),
+        T(what_small_requests_make_large_is_away),  T(a_client_may_leave_meanwhile),
+        T(a_client_of_a_collection_may_leave),      T(a_deadline_does_not_wait_for_work),
+        T(work_that_is_not_taken_is_told),          T(memory_may_fail_in_a_step),
         T(the_end_comes_while_work_is_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -918,6 +918,24 @@ static void one_server_stops_while_another_goes_on(void **state)
     web_stop();
 }
 
+/* While a server stops, routes may be gone before its connections are: what is asked for may exist,
+ * so it is not called missing. */
+static void a_server_that_stops_knows_nothing_of_what_is_missing(void **state)
+{
+    (void)state;
+    bool down = false;
+    web_start(false);
+    web_say("GET /nothing HTTP/1.1\r\nHost: a\r\n"); /* begun: it is waited for */
+    web_settle();
+    rpc_server_shutdown(web.server, 60000, set_flag, &down);
+    web_say("\r\n");
+    WEB_UNTIL(web_heard("\r\n\r\n"));
+    assert_int_equal(web_status(), 503);
+    assert_true(web_has_header("Connection: close", ""));
+    WEB_UNTIL(down);
+    web_stop();
+}
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static size_t mem_frame(uint8_t *out, uint8_t type, uint8_t flags, uint32_t id, const void *payload,
@@ -1021,6 +1039,7 @@ int main(void)
         T(other_expectations_get_417),
         T(early_answer_keeps_the_connection_when_cheap),
         T(early_answer_lets_a_small_body_end),
+        T(a_server_that_stops_knows_nothing_of_what_is_missing),
         T(malformed_rest_of_a_body_is_told),
         T(slow_whole_body_gets_408_on_both),
         T(stalled_body_gets_408),
