@@ -53,7 +53,7 @@ static bool link_confirm(struct serve_raft *r, uint64_t ticket)
 static bool link_alone(struct serve_raft *r)
 {
     struct raft_link *l = r->impl;
-    return raft_loop_alone(l->loop);
+    return l->loop != NULL && raft_loop_alone(l->loop);
 }
 
 static void link_durable(struct serve_raft *r, uint64_t index)
